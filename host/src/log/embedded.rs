@@ -1,0 +1,1 @@
+//! The log on one machine: SQLite in WAL mode.

@@ -1,0 +1,1 @@
+//! The log on Apache Kafka. The only file that says `rdkafka`.
