@@ -66,7 +66,13 @@ pub struct SignalId {
 
 impl fmt::Display for SignalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { strategy, partition, offset, row, n } = self;
+        let Self {
+            strategy,
+            partition,
+            offset,
+            row,
+            n,
+        } = self;
         write!(f, "{strategy}:{partition}:{offset}:{row}:{n}")
     }
 }
@@ -103,9 +109,22 @@ mod tests {
 
     #[test]
     fn an_id_is_read_back_as_written_and_nothing_else_is_read() {
-        let id = SignalId { strategy: "ma-20".into(), partition: 3, offset: 17, row: 2, n: 0 };
+        let id = SignalId {
+            strategy: "ma-20".into(),
+            partition: 3,
+            offset: 17,
+            row: 2,
+            n: 0,
+        };
         assert_eq!(id.to_string().parse(), Ok(id));
-        for wrong in ["", "ma-20", "ma-20:3:17:2", "ma-20:3:17:2:0:1", ":3:17:2:0", "ma-20:x:17:2:0"] {
+        for wrong in [
+            "",
+            "ma-20",
+            "ma-20:3:17:2",
+            "ma-20:3:17:2:0:1",
+            ":3:17:2:0",
+            "ma-20:x:17:2:0",
+        ] {
             assert!(wrong.parse::<SignalId>().is_err(), "{wrong:?}");
         }
     }
