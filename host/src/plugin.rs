@@ -1,1 +1,22 @@
-//! To come.
+//! A plugin: a component, checked, compiled in a child process, and run under limits. The only module that says
+//! `wasmtime`. It knows nothing of logs, strategies or ticks' JSON.
+
+mod bindings;
+mod check;
+mod compile;
+mod description;
+mod instance;
+mod runtime;
+mod wasi;
+
+pub use bindings::{
+    Batch, Columns, EconomicIndicator, Event, EventBody, EventKinds, EventSide, MarketData,
+    NewsSentiment, OrderBook, Output, ParamValue, PluginSignal,
+};
+pub use check::{CheckError, check};
+pub use compile::{CompileError, CompileLimits, Compiler, compile_child};
+pub use description::{
+    Description, DescriptionError, FieldError, ParamInfo, ParamKind, Placement, SeriesInfo,
+};
+pub use instance::{ConfigureError, Failure, Instance, LogLevel, LogLine};
+pub use runtime::{Digest, Limits, LoadError, Plugin, Runtime};
