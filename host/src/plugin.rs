@@ -2,6 +2,7 @@
 //! `wasmtime`. It knows nothing of logs, strategies or ticks' JSON.
 
 mod bindings;
+mod built_in;
 mod check;
 mod compile;
 mod description;
@@ -13,10 +14,11 @@ pub use bindings::{
     Batch, Columns, EconomicIndicator, Event, EventBody, EventKinds, EventSide, MarketData,
     NewsSentiment, OrderBook, Output, ParamValue, PluginSignal,
 };
+pub use built_in::BUILT_IN;
 pub use check::{CheckError, check};
 pub use compile::{CompileError, CompileLimits, Compiler, compile_child};
 pub use description::{
     Description, DescriptionError, FieldError, ParamInfo, ParamKind, Placement, SeriesInfo,
 };
 pub use instance::{ConfigureError, Failure, Instance, LogLevel, LogLine};
-pub use runtime::{Digest, Limits, LoadError, Plugin, Runtime};
+pub use runtime::{Digest, Limits, LoadError, Plugin, Runtime, RuntimeError};

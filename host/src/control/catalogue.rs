@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::info::{PartitionState, PluginInfo, StrategyInfo, StrategyStatus, etag};
 use crate::{
-    engine::change::{Change, What},
+    change::{Change, What},
     log::{Append, MAX_VALUE_BYTES, Offset, Topic},
     plugin::{Digest, Plugin},
     strategy::{Input, Strategy},

@@ -8,7 +8,7 @@ use std::{
 
 use super::{Shared, catalogue::Step};
 use crate::{
-    engine::change::Change,
+    change::Change,
     log::{Log, LogError, MessageRef, Messages, Reader, Start, Topic},
     plugin::Runtime,
 };

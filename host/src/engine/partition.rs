@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::{
-    change::{Change, StopReason, What},
     order::{Admit, Order, Symbols},
     picture::{Picture, PictureError, SlotPicture},
     rows::{Event, EventBody, Place, Rows},
@@ -13,6 +12,7 @@ use super::{
 };
 use crate::{
     bars::OpenBars,
+    change::{Change, StopReason, What},
     log::{MessageRef, Messages, Offset},
     market::{Limits, Record, read_record},
     plugin::{Digest, LogLine, Plugin},
@@ -188,19 +188,27 @@ impl Partition {
     }
 
     /// Takes the next messages and puts out what they lead to.
-    pub fn feed(&mut self, messages: &Messages, out: &mut Outputs) {
+    pub fn feed<'m>(&mut self, messages: impl Iterator<Item = MessageRef<'m>>, out: &mut Outputs) {
         self.take(messages, Mode::Live, out);
     }
 
     /// Takes messages that were taken before, and puts out nothing but changes that the replay itself brings
     /// about, obeying `changes`.
-    pub fn replay(&mut self, messages: &Messages, out: &mut Outputs) {
+    pub fn replay<'m>(
+        &mut self,
+        messages: impl Iterator<Item = MessageRef<'m>>,
+        out: &mut Outputs,
+    ) {
         self.take(messages, Mode::Replay, out);
+    }
+
+    /// Counts a change that was recorded before.
+    pub fn note(&mut self, change: &Change) {
+        self.next_change = self.next_change.max(change.seq + 1);
     }
 
     /// Has a replay skip what the live run skipped. To be called before the replay reaches these places.
     pub fn obey(&mut self, change: &Change) {
-        self.next_change = self.next_change.max(change.seq + 1);
         let Some(slot) = self
             .slots
             .iter_mut()
@@ -338,8 +346,13 @@ impl Partition {
         }
     }
 
-    fn take(&mut self, messages: &Messages, mode: Mode, out: &mut Outputs) {
-        for message in messages.iter() {
+    fn take<'m>(
+        &mut self,
+        messages: impl Iterator<Item = MessageRef<'m>>,
+        mode: Mode,
+        out: &mut Outputs,
+    ) {
+        for message in messages {
             self.decode(message, mode, out);
             self.position = message.offset + 1;
             if self.spare.len() >= ROWS_AT_ONCE {

@@ -4,12 +4,10 @@ use std::io::Write;
 
 use serde_json::Value;
 
-use super::{
-    change::{Change, What},
-    rows::{Place, Rows},
-};
+use super::rows::{Place, Rows};
 use crate::{
     bars::{Bar, Interval},
+    change::{Change, What},
     log::{Append, Offset, Topic},
     plugin::{EventSide, Output, Plugin, PluginSignal},
     signal::SCHEMA,

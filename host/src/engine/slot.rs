@@ -12,12 +12,12 @@ use std::{
 };
 
 use super::{
-    change::What,
     order::Symbols,
     rows::{Event, EventBody, Place, Rows},
     sink::{Mode, Sink, Stamp},
 };
 use crate::{
+    change::What,
     log::Offset,
     market::Side,
     plugin::{

@@ -231,6 +231,11 @@ pub(super) fn engine() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
+/// Plugins cannot be run on this machine.
+#[derive(Debug, thiserror::Error)]
+#[error("wasmtime cannot run here: {0}")]
+pub struct RuntimeError(String);
+
 /// Why a component cannot be run.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -269,11 +274,11 @@ impl Runtime {
     ///
     /// # Errors
     /// Where wasmtime does not support this machine.
-    pub fn try_new(compiler: Compiler, limits: Limits) -> wasmtime::Result<Self> {
-        let engine = engine()?;
+    pub fn try_new(compiler: Compiler, limits: Limits) -> Result<Self, RuntimeError> {
+        let engine = engine().map_err(|e| RuntimeError(format!("{e:#}")))?;
         let stop = Arc::new(AtomicBool::new(false));
         let (weak, stopped) = (engine.weak(), stop.clone());
-        std::thread::Builder::new()
+        let ticking = std::thread::Builder::new()
             .name("plugin-epoch".to_owned())
             .spawn(move || {
                 while !stopped.load(Ordering::Relaxed)
@@ -283,7 +288,8 @@ impl Runtime {
                     drop(engine);
                     std::thread::sleep(EPOCH);
                 }
-            })?;
+            });
+        ticking.map_err(|e| RuntimeError(e.to_string()))?;
         Ok(Self {
             engine,
             compiler,
