@@ -8,7 +8,8 @@ use std::{
 };
 
 const TARGET: &str = "wasm32-wasip2";
-const PLUGINS: [&str; 3] = ["ma", "ema", "rsi"];
+/// The built-ins, and the one that the tests need.
+const PLUGINS: [&str; 4] = ["ma", "ema", "rsi", "misbehave"];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("..");
