@@ -56,6 +56,7 @@ impl Strategy for ExponentialMa {
         self.fresh.clone()
     }
 
+    #[inline(always)] // in a component a call costs more than what it calls
     fn on_tick(&mut self, state: &mut State, tick: &Tick<Self>, out: &mut Out<'_, Self>) {
         let close = tick.close();
         let ema = state.ema.update(close);

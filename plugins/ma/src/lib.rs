@@ -52,6 +52,7 @@ impl Strategy for Ma {
         self.fresh.clone()
     }
 
+    #[inline(always)] // in a component a call costs more than what it calls
     fn on_tick(&mut self, state: &mut State, tick: &Tick<Self>, out: &mut Out<'_, Self>) {
         let close = tick.close();
         let sma = state.sma.update(close);

@@ -85,6 +85,7 @@ impl Strategy for Rsi {
         self.fresh.clone()
     }
 
+    #[inline(always)] // in a component a call costs more than what it calls
     fn on_tick(&mut self, state: &mut State, tick: &Tick<Self>, out: &mut Out<'_, Self>) {
         let index = state.index.update(tick.close());
         out.values([index]);
