@@ -97,7 +97,7 @@ fn a_signal_is_the_json_that_its_type_says_and_its_id_says_where_it_came_from() 
         let line = &lines[(signal.offset - 40) as usize * 10 + signal.row as usize];
         let tick: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(tick["stock_symbol"], json!(signal.symbol));
-        assert_eq!(tick["closing_price"], json!(signal.price));
+        assert_eq!(tick["closing_price"].as_f64(), Some(signal.price));
         assert_eq!(tick["timestamp"].as_f64(), Some(signal.timestamp));
         assert_eq!(signal.values.len(), 1);
     }
