@@ -477,6 +477,7 @@ impl Control {
         plugin: &Arc<Plugin>,
         params: &Map<String, Value>,
     ) -> Result<(), ControlError> {
+        let name = plugin.description().name.clone();
         let (plugin, params) = (plugin.clone(), params.clone());
         let configured = blocking(move || {
             let arguments = plugin.description().arguments(&params);
@@ -485,9 +486,9 @@ impl Control {
         match configured.await? {
             Ok(_) => Ok(()),
             Err(ConfigureError::Refused(refused)) => {
-                let errors = refused.into_iter().map(|(name, message)| FieldError {
-                    field: format!("params.{name}"),
-                    message,
+                let errors = refused.into_iter().map(|(param, rule)| FieldError {
+                    field: format!("params.{param}"),
+                    message: format!("plugin {name:?}: parameter {param:?} {rule}"),
                 });
                 Err(ControlError::refused("configure", errors.collect()))
             }

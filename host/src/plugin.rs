@@ -12,7 +12,7 @@ mod wasi;
 
 pub use bindings::{
     Batch, Columns, EconomicIndicator, Event, EventBody, EventKinds, EventSide, MarketData,
-    NewsSentiment, OrderBook, Output, ParamValue, PluginSignal,
+    NewsSentiment, Opinion, OrderBook, Output, ParamValue, PluginSignals,
 };
 pub use built_in::BUILT_IN;
 pub use check::{CheckError, check};

@@ -9,7 +9,7 @@ use crate::{
     bars::{Bar, Interval},
     change::{Change, What},
     log::{Append, Offset, Topic},
-    plugin::{EventSide, Output, Plugin, PluginSignal},
+    plugin::{EventSide, Opinion, Output, Plugin},
     signal::SCHEMA,
     strategy::Strategy,
 };
@@ -129,17 +129,29 @@ impl Sink<'_> {
         if self.mode != Mode::Live {
             return;
         }
+        let series = stamp.series.len();
+        let signals = &output.signals;
         let (mut last_row, mut n) = (u32::MAX, 0);
-        for signal in &output.signals {
-            n = if signal.row == last_row { n + 1 } else { 0 };
-            last_row = signal.row;
-            let row = first + signal.row as usize;
+        for (i, &row) in signals.row.iter().enumerate() {
+            n = if row == last_row { n + 1 } else { 0 };
+            last_row = row;
+            let row = first + row as usize;
             let symbol = symbol_name(rows.symbol[row]);
-            let value = self.signal(stamp, rows, row, &symbol, n, signal);
+            let opinion = &signals.opinions[signals.opinion[i] as usize];
+            let values = &signals.values[i * series..(i + 1) * series];
+            let value = self.signal(
+                stamp,
+                rows,
+                row,
+                &symbol,
+                n,
+                opinion,
+                signals.strength[i],
+                values,
+            );
             self.append(Topic::Signals, symbol.into_bytes(), value);
             self.out.counts.signals += 1;
         }
-        let series = stamp.series.len();
         if series == 0 {
             return;
         }
@@ -175,6 +187,7 @@ impl Sink<'_> {
     }
 
     /// The JSON of `signal::Signal`, field by field in its order.
+    #[expect(clippy::too_many_arguments, reason = "a signal has that many sources")]
     fn signal(
         &self,
         stamp: &Stamp,
@@ -182,7 +195,9 @@ impl Sink<'_> {
         row: usize,
         symbol: &str,
         n: u32,
-        signal: &PluginSignal,
+        opinion: &Opinion,
+        strength: f64,
+        values: &[f64],
     ) -> Vec<u8> {
         let Place { offset, line } = rows.place[row];
         let partition = self.partition;
@@ -196,19 +211,19 @@ impl Sink<'_> {
         );
         out.extend_from_slice(&stamp.head);
         json(&mut out, symbol);
-        out.extend_from_slice(match signal.side {
+        out.extend_from_slice(match opinion.side {
             EventSide::Buy => b",\"side\":\"buy\",\"strength\":".as_slice(),
             EventSide::Sell => b",\"side\":\"sell\",\"strength\":",
         });
-        json(&mut out, &signal.strength);
+        json(&mut out, &strength);
         out.extend_from_slice(b",\"price\":");
         json(&mut out, &rows.close[row]);
         out.extend_from_slice(b",\"timestamp\":");
         json(&mut out, &rows.time[row]);
         out.extend_from_slice(b",\"reason\":");
-        json(&mut out, &signal.reason);
+        json(&mut out, &opinion.reason);
         out.extend_from_slice(b",\"values\":");
-        stamp.values(&mut out, &signal.values);
+        stamp.values(&mut out, values);
         put(
             &mut out,
             format_args!(

@@ -18,7 +18,7 @@ pub use self::{
     },
     wigwag::plugin::types::{
         Columns, EconomicIndicator, Event, EventBody, EventKinds, MarketData, NewsSentiment,
-        OrderBook, Param as PluginParam, ParamKind as PluginParamKind,
-        Placement as PluginPlacement, Side as EventSide, Signal as PluginSignal,
+        Opinion, OrderBook, Param as PluginParam, ParamKind as PluginParamKind,
+        Placement as PluginPlacement, Side as EventSide, Signals as PluginSignals,
     },
 };

@@ -68,7 +68,7 @@ impl Failure {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigureError {
     /// The plugin refuses them: each name with its rule.
-    #[error("refused: {}", .0.iter().map(|(n, m)| format!("{n}: {m}")).collect::<Vec<_>>().join("; "))]
+    #[error("refused: {}", .0.iter().map(|(n, m)| format!("parameter {n:?} {m}")).collect::<Vec<_>>().join("; "))]
     Refused(Vec<(String, String)>),
     /// The plugin failed.
     #[error(transparent)]
@@ -337,15 +337,29 @@ fn check_output(output: &Output, rows: usize, wanted: usize, series: usize) -> R
     if output.values.iter().any(|v| v.is_infinite()) {
         return nonsense("an infinite value".to_owned());
     }
-    if output.signals.len() > rows.saturating_mul(MAX_SIGNALS_PER_ROW) {
-        let got = output.signals.len();
+    let signals = &output.signals;
+    let count = signals.row.len();
+    if signals.opinion.len() != count
+        || signals.strength.len() != count
+        || signals.values.len() != count * series
+    {
+        let (opinion, strength, values) = (
+            signals.opinion.len(),
+            signals.strength.len(),
+            signals.values.len(),
+        );
         return nonsense(format!(
-            "{got} signals for {rows} rows; at most {MAX_SIGNALS_PER_ROW} a row"
+            "columns of {count} rows, {opinion} opinions, {strength} strengths and {values} values of {series} series"
+        ));
+    }
+    if count > rows.saturating_mul(MAX_SIGNALS_PER_ROW) || signals.opinions.len() > count {
+        let opinions = signals.opinions.len();
+        return nonsense(format!(
+            "{count} signals and {opinions} opinions for {rows} rows; at most {MAX_SIGNALS_PER_ROW} a row"
         ));
     }
     let (mut last_row, mut in_row) = (0, 0);
-    for signal in &output.signals {
-        let row = signal.row;
+    for &row in &signals.row {
         if row as usize >= rows {
             return nonsense(format!("a signal at row {row} of {rows}"));
         }
@@ -359,22 +373,26 @@ fn check_output(output: &Output, rows: usize, wanted: usize, series: usize) -> R
                 "more than {MAX_SIGNALS_PER_ROW} signals at row {row}"
             ));
         }
-        if !(0.0..=1.0).contains(&signal.strength) {
+    }
+    if let Some(opinion) = signals
+        .opinion
+        .iter()
+        .find(|&&o| o as usize >= signals.opinions.len())
+    {
+        return nonsense(format!("opinion {opinion} of {}", signals.opinions.len()));
+    }
+    if let Some(strength) = signals.strength.iter().find(|s| !(0.0..=1.0).contains(*s)) {
+        return nonsense(format!("a strength of {strength}; 0 to 1 is possible"));
+    }
+    if signals.values.iter().any(|v| v.is_infinite()) {
+        return nonsense("a signal with an infinite value".to_owned());
+    }
+    for opinion in &signals.opinions {
+        let length = opinion.reason.len();
+        if !(1..=MAX_REASON_BYTES).contains(&length) || opinion.reason.chars().any(char::is_control)
+        {
             return nonsense(format!(
-                "a strength of {}; 0 to 1 is possible",
-                signal.strength
-            ));
-        }
-        if signal.reason.len() > MAX_REASON_BYTES || signal.reason.chars().any(char::is_control) {
-            let length = signal.reason.len();
-            return nonsense(format!(
-                "a reason of {length} bytes; one line of {MAX_REASON_BYTES} is possible"
-            ));
-        }
-        if signal.values.len() != series || signal.values.iter().any(|v| v.is_infinite()) {
-            let got = signal.values.len();
-            return nonsense(format!(
-                "a signal with {got} values for {series} series, or an infinite one"
+                "a reason of {length} bytes; one line of 1 to {MAX_REASON_BYTES} is possible"
             ));
         }
     }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Tulip Indicators 0.8.4, `tests/untest.txt`: `ema 5`.
+    /// Tulip Indicators, `tests/untest.txt`: `ema 5`.
     #[test]
     fn the_published_series_of_tulip_comes_out() {
         published!(

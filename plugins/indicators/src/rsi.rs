@@ -221,7 +221,7 @@ mod tests {
         );
     }
 
-    /// Tulip Indicators 0.8.4, `tests/untest.txt`: `rsi 5`.
+    /// Tulip Indicators, `tests/untest.txt`: `rsi 5`.
     #[test]
     fn the_published_series_of_tulip_comes_out() {
         published!(

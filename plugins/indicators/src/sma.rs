@@ -54,7 +54,7 @@ impl Snapshot for Sma {
 mod tests {
     use super::*;
 
-    /// Tulip Indicators 0.8.4, `tests/untest.txt`: `sma 5`.
+    /// Tulip Indicators, `tests/untest.txt`: `sma 5`.
     #[test]
     fn the_published_series_of_tulip_comes_out() {
         published!(

@@ -52,6 +52,7 @@ impl Strategy for Ma {
         self.fresh.clone()
     }
 
+    #[inline(always)] // in a component a call costs more than what it calls
     fn on_tick(&mut self, state: &mut State, tick: &Tick<Self>, out: &mut Out<'_, Self>) {
         let close = tick.close();
         let sma = state.sma.update(close);
@@ -104,25 +105,20 @@ mod tests {
         let output =
             Trial::<Ma>::new(&[("period", 2.into())]).closes(&[10.0, 9.0, 8.0, 12.0, 13.0, 12.0]);
         assert_eq!(&output.values[1..], [9.5, 8.5, 10.0, 12.5, 12.5]);
-        let [buy, sell] = output.signals.as_slice() else {
+        assert_eq!(output.signals.values, [10.0, 12.5]);
+        let [buy, sell] = output.signals.iter().collect::<Vec<_>>()[..] else {
             panic!("{:?}", output.signals)
         };
-        assert_eq!(
-            (buy.row, buy.side, buy.strength, buy.values[0]),
-            (3, Side::Buy, 1.0, 10.0)
-        );
+        assert_eq!((buy.row, buy.side, buy.strength), (3, Side::Buy, 1.0));
         assert_eq!(buy.reason, "close crossed above the moving average");
-        assert_eq!(
-            (sell.row, sell.side, sell.strength, sell.values[0]),
-            (5, Side::Sell, 1.0, 12.5)
-        );
+        assert_eq!((sell.row, sell.side, sell.strength), (5, Side::Sell, 1.0));
         assert_eq!(sell.reason, "close crossed below the moving average");
     }
 
     #[test]
     fn the_strength_is_the_distance_in_percent() {
         let output = Trial::<Ma>::new(&[("period", 2.into())]).closes(&[100.0, 99.0, 99.5]);
-        assert_eq!(output.signals[0].strength, 100.0 * 0.25 / 99.25);
+        assert_eq!(output.signals.strength, [100.0 * 0.25 / 99.25]);
     }
 
     #[test]

@@ -88,18 +88,25 @@ impl<P: Plugin> Guest for P {
     fn on_batch(batch: wit::Batch) -> wit::Output {
         let batch = batch.into();
         let output = P::instance(|instance| instance.on_batch(&batch));
-        let signals = output.signals.into_iter().map(|signal| wit::Signal {
-            row: signal.row,
-            side: match signal.side {
-                Side::Buy => wit::Side::Buy,
-                Side::Sell => wit::Side::Sell,
-            },
-            strength: signal.strength,
-            reason: signal.reason.into_owned(),
-            values: signal.values,
-        });
+        let opinions = output
+            .signals
+            .opinions
+            .into_iter()
+            .map(|opinion| wit::Opinion {
+                side: match opinion.side {
+                    Side::Buy => wit::Side::Buy,
+                    Side::Sell => wit::Side::Sell,
+                },
+                reason: opinion.reason.into_owned(),
+            });
         wit::Output {
-            signals: signals.collect(),
+            signals: wit::Signals {
+                row: output.signals.row,
+                opinion: output.signals.opinion,
+                strength: output.signals.strength,
+                values: output.signals.values,
+                opinions: opinions.collect(),
+            },
             values: output.values,
         }
     }

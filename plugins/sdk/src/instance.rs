@@ -85,8 +85,10 @@ impl<S: Strategy> Instance<S> {
     /// Where a row's symbol has no name, or a column that the strategy reads has not one entry a row.
     pub fn on_batch(&mut self, batch: &Batch) -> Output {
         let columns = Columns::of::<S>(batch);
-        let mut signals = Vec::new();
-        let mut values = Vec::with_capacity(batch.wanted.len() * S::SERIES.len());
+        let mut output = Output::default();
+        output
+            .values
+            .reserve_exact(batch.wanted.len() * S::SERIES.len());
         let mut row_values = vec![f64::NAN; S::SERIES.len()];
         let mut wanted = batch.wanted.iter().copied().peekable();
         let mut events = batch.events.iter().peekable();
@@ -99,19 +101,23 @@ impl<S: Strategy> Instance<S> {
             }
             let tick = columns.tick::<S>(row);
             let state = state(&self.strategy, &mut self.states, tick.symbol());
-            let signals_before = signals.len();
+            let signals_before = output.signals.len();
             row_values.fill(f64::NAN);
-            let mut out = Out::new(row as u32, &mut signals, &mut row_values);
-            self.strategy.on_tick(state, &tick, &mut out);
-            for signal in &mut signals[signals_before..] {
-                signal.values = row_values.clone();
+            self.strategy.on_tick(
+                state,
+                &tick,
+                &mut Out::new(row as u32, &mut output.signals, &mut row_values),
+            );
+            // Now, so that it does not matter whether a strategy gives its signal or its values first.
+            for _ in signals_before..output.signals.len() {
+                output.signals.values.extend_from_slice(&row_values);
             }
             if wanted.next_if_eq(&(row as u32)).is_some() {
-                values.extend_from_slice(&row_values);
+                output.values.extend_from_slice(&row_values);
             }
         }
         events.for_each(|event| self.on_event(event));
-        Output { signals, values }
+        output
     }
 
     fn on_event(&mut self, event: &Event) {

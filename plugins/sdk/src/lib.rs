@@ -47,7 +47,7 @@
 //! // Tests run natively, without WebAssembly.
 //! let mut trial = wigwag_plugin::testing::Trial::<Breakout>::new(&[("period", 3.into())]);
 //! let output = trial.closes(&[10.0, 9.0, 8.0, 12.0]);
-//! assert_eq!(output.signals[0].row, 3);
+//! assert_eq!(output.signals.row, [3]);
 //! assert_eq!(output.values[2], 9.0);
 //! ```
 //!
@@ -82,7 +82,7 @@ pub use batch::{
 pub use description::{Column, Description, EventKind, Param, ParamKind, Placement, Series};
 pub use instance::{Configuration, Instance};
 pub use log::{Level, log};
-pub use out::{Out, Output, Side, Signal};
+pub use out::{Opinion, Out, Output, Side, Signal, Signals};
 pub use params::{AnyBoolean, ParamError, ParamValue, Params, Rule};
 pub use strategy::Strategy;
 pub use tick::Tick;

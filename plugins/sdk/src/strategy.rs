@@ -42,6 +42,9 @@ pub trait Strategy: Sized + 'static {
     fn state(&self) -> Self::State;
 
     /// Takes the next tick of a symbol.
+    ///
+    /// Worth an `#[inline(always)]`: in a component each call counts fuel and looks at the epoch, which took a fifth off
+    /// the built-in plugins' time when it went.
     fn on_tick(&mut self, state: &mut Self::State, tick: &Tick<Self>, out: &mut Out<'_, Self>);
 
     /// Takes something that is not a tick; `state` is that of its symbol, none for an economic indicator.

@@ -1,6 +1,8 @@
 //! For the tests of a plugin, natively: feed ticks, look at signals and values, and check the laws of the contract.
 
-use crate::{Batch, Description, Instance, Output, ParamKind, ParamValue, Strategy};
+use crate::{
+    Batch, Description, Instance, Opinion, Output, ParamKind, ParamValue, Signal, Strategy,
+};
 
 /// One symbol, fed tick by tick.
 pub struct Trial<S: Strategy> {
@@ -67,7 +69,7 @@ pub fn conformance<S: Strategy>(params: &[(&str, ParamValue)]) {
         for restored in [false, true] {
             let split = market.run::<S>(params, &cuts, restored);
             // As text, which tells all numbers apart, and in which not-a-number equals itself.
-            let text = |output: &Output| format!("{:?} {:?}", output.signals, output.values);
+            let text = |output: &Output| format!("{output:?}");
             assert_eq!(
                 text(&split),
                 text(&whole),
@@ -192,11 +194,32 @@ impl Market {
         let mut start = 0;
         for &end in cuts.iter().chain([&self.rows()]) {
             let mut output = instance.on_batch(&self.rows_of(start, end));
-            output
-                .signals
-                .iter_mut()
-                .for_each(|signal| signal.row += start as u32);
-            all.signals.append(&mut output.signals);
+            let signals = &mut all.signals;
+            for signal in output.signals.iter() {
+                let Signal {
+                    row,
+                    side,
+                    strength,
+                    reason,
+                    values,
+                } = signal;
+                let known = signals
+                    .opinions
+                    .iter()
+                    .position(|known| (known.side, &*known.reason) == (side, reason));
+                signals
+                    .opinion
+                    .push(known.unwrap_or(signals.opinions.len()) as u32);
+                if known.is_none() {
+                    signals.opinions.push(Opinion {
+                        side,
+                        reason: reason.to_owned().into(),
+                    });
+                }
+                signals.row.push(row + start as u32);
+                signals.strength.push(strength);
+                signals.values.extend_from_slice(values);
+            }
             all.values.append(&mut output.values);
             if restored {
                 let symbols: Vec<_> = (0..self.symbols).collect();
@@ -248,6 +271,12 @@ impl Market {
             self.batch.wanted.len() * series,
             "there is one value a wanted row and series"
         );
+        let signal_values = output.signals.len() * series;
+        assert_eq!(
+            output.signals.values.len(),
+            signal_values,
+            "there is one value a signal and series"
+        );
         assert!(
             !output.values.iter().any(|value| value.is_infinite()),
             "a value is infinite"
@@ -267,19 +296,14 @@ impl Market {
             early, None,
             "a value comes before the warm-up of {warm_up_ticks} ticks ends"
         );
-        for signal in &output.signals {
+        for signal in output.signals.iter() {
             assert!(
                 (0.0..=1.0).contains(&signal.strength),
                 "the strength of {signal:?} is not 0 to 1"
             );
-            assert_eq!(
-                signal.values.len(),
-                series,
-                "the values of {signal:?} are not one a series"
-            );
-            let reason = &signal.reason;
+            let sound = (1..=200).contains(&signal.reason.len()) && !signal.reason.contains('\n');
             assert!(
-                (1..=200).contains(&reason.len()) && !reason.contains('\n'),
+                sound,
                 "the reason of {signal:?} is not one line of 1 to 200 bytes"
             );
         }

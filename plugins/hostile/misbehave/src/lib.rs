@@ -100,9 +100,10 @@ fn misbehave(how: How, out: &mut Out<'_, Misbehave>) {
             std::hint::black_box(());
         },
         How::Memory => {
-            let mut kept = Vec::new();
+            // Without writing to it, which would cost more fuel than there is.
+            let mut kept: Vec<Vec<u8>> = Vec::new();
             loop {
-                kept.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+                kept.push(std::hint::black_box(Vec::with_capacity(1 << 20)));
             }
         }
         How::Recursion => {
