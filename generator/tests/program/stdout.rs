@@ -44,7 +44,7 @@ async fn three_shares_merged_are_the_whole() {
 #[tokio::test]
 async fn each_kind_has_exactly_its_fields_and_ticks_dominate() {
     let ended = run(&format!(
-        "--to - --start-time {START} --count 21000 --rate 1000"
+        "--to - --start-time {START} --count 21000 --rate 0"
     ))
     .await;
     let mut counts: HashMap<String, usize> = HashMap::new();
