@@ -7,6 +7,7 @@
 
 mod command_line;
 mod http;
+mod kafka;
 mod listen;
 mod manager;
 mod replay;
