@@ -55,7 +55,8 @@ init() {
     if [[ -z $built ]]; then
         command -v cargo >/dev/null || fail 1 "there is no cargo to build with; install Rust, or set WIGWAG_GENERATOR_BINARY"
         (cd -- "$here/.." && cargo build --quiet --package wigwag-generator) || fail 1 "the build failed"
-        built=${CARGO_TARGET_DIR:-$here/../target}/debug/wigwag-generator
+        # A relative one is meant from where cargo ran.
+        built=$(cd -- "$here/.." && realpath -m -- "${CARGO_TARGET_DIR:-target}")/debug/wigwag-generator
     fi
     [[ -x $built ]] || fail 1 "$built is not there or cannot be executed"
     # A copy under another name first, so that what stands in its place is always whole.
