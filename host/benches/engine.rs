@@ -41,7 +41,7 @@ fn main() {
 
 fn measure(name: &str, symbols: usize, lines: usize) {
     let values = market(symbols).messages(TICKS / lines, lines);
-    let mut closes = || {
+    let closes = || {
         let mut sum = 0.0;
         for line in lines_of(&values) {
             let tick: Tick<'_> = serde_json::from_slice(line).expect("a tick");
@@ -49,7 +49,7 @@ fn measure(name: &str, symbols: usize, lines: usize) {
         }
         black_box(sum);
     };
-    let mut read = || {
+    let read = || {
         let mut sum = 0.0;
         for line in lines_of(&values) {
             if let Ok(Record::Tick(tick)) = read_record(line, &Limits::none()) {
@@ -64,8 +64,8 @@ fn measure(name: &str, symbols: usize, lines: usize) {
     let measured = in_turn(
         ROUNDS,
         &mut [
-            &mut || time(&mut closes),
-            &mut || time(&mut read),
+            &mut || time(closes),
+            &mut || time(read),
             &mut || bare.round(),
             &mut || ma.round(),
             &mut || all.round(),
