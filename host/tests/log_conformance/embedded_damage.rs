@@ -225,6 +225,7 @@ fn no_damaged_page_makes_a_message_wrong_or_lost() {
         for cover in [&noise[..], &zeros, &whole[other * PAGE..][..PAGE]] {
             let mut bytes = whole.clone();
             bytes[page * PAGE..][..PAGE].copy_from_slice(cover);
+            let directory = directory.copy();
             fs::write(directory.file("log.db"), &bytes).expect("damaged");
             match read_whole(&directory, &places) {
                 Ok(read) => {
@@ -265,6 +266,34 @@ fn read_whole<const N: usize>(
         *read = owned(&messages).collect();
     }
     Ok(read)
+}
+
+#[test]
+fn a_row_that_is_missing_is_named() {
+    for (missing, words) in [
+        (3, "offsets 3 to 3 are missing"),
+        (9, "9 offsets where 10 were committed"),
+    ] {
+        let directory = Directory::create();
+        fill_rows(&directory, 10);
+        directory
+            .sqlite()
+            .execute("DELETE FROM ticks_0 WHERE offset = ?1", [missing])
+            .expect("removed");
+        let error = read_whole(&directory, &[(Topic::Ticks, 0)]).expect_err("a row is missing");
+        assert!(
+            matches!(error, LogError::Damaged { .. }) && error.to_string().contains(words),
+            "{error}"
+        );
+    }
+}
+
+/// Messages of two lines: each has a row.
+fn fill_rows(directory: &Directory, count: usize) {
+    append(
+        &directory.open(),
+        vec![message(Topic::Ticks, 0, b"", b"two\nlines"); count],
+    );
 }
 
 #[test]
