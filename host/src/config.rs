@@ -1,1 +1,541 @@
-//! To come.
+//! What an operator can set: each option of `wigwag serve` on the command line, as a `WIGWAG_*` variable, or as a
+//! line of `wigwag.toml`, in this order of precedence. Unknown ones are refused by name.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, CommandFactory, FromArgMatches, ValueEnum};
+
+use crate::http::{TokenConfig, Tokens};
+
+/// The file that is read where `--config` names none.
+const DEFAULT_FILE: &str = "wigwag.toml";
+
+/// The prefix of variables.
+const ENV_PREFIX: &str = "WIGWAG_";
+
+/// Options of `wigwag serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeOptions {
+    /// File of options, one `name = value` a line, and `[[tokens]]` [default: ./wigwag.toml where there is one]
+    #[arg(long, value_name = "FILE", env = "WIGWAG_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Address of API and ingestion
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "WIGWAG_LISTEN",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: SocketAddr,
+
+    /// A second address that serves `POST /ingest` alone
+    #[arg(long, value_name = "ADDR", env = "WIGWAG_INGEST_LISTEN")]
+    pub ingest_listen: Option<SocketAddr>,
+
+    /// Folder of the embedded log, the API's store, and compiled plugins
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WIGWAG_DATA_DIR",
+        default_value = "./data"
+    )]
+    pub data_dir: PathBuf,
+
+    /// Where everything durable is kept: `embedded`, or `kafka://HOST:PORT[,HOST:PORT...]`
+    #[arg(
+        long,
+        value_name = "LOG",
+        env = "WIGWAG_LOG",
+        default_value = "embedded"
+    )]
+    pub log: LogUrl,
+
+    /// What this process does; the embedded log wants all
+    #[arg(
+        long,
+        value_name = "ROLES",
+        env = "WIGWAG_ROLES",
+        value_delimiter = ',',
+        default_value = "ingest,engine,api"
+    )]
+    pub roles: Vec<Role>,
+
+    /// Partitions of `ticks`; never changes on a log that exists [default: 4 embedded, 12 on Kafka]
+    #[arg(long, value_name = "N", env = "WIGWAG_PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub partitions: Option<u32>,
+
+    /// Embedded log: `full` also survives a lost power supply, `normal` a killed process only
+    #[arg(long, value_name = "MODE", env = "WIGWAG_SYNC", default_value = "full")]
+    pub sync: SyncMode,
+
+    /// Kafka: put before each topic's and group's name
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "WIGWAG_TOPIC_PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub topic_prefix: String,
+
+    /// Kafka: replicas of each new topic; -1 is the broker's default
+    #[arg(
+        long,
+        value_name = "N",
+        env = "WIGWAG_REPLICATION",
+        default_value = "-1",
+        allow_hyphen_values = true
+    )]
+    pub replication: i16,
+
+    /// Kafka: how long, in milliseconds, until an engine that is not heard of loses its partitions
+    #[arg(
+        long,
+        value_name = "MS",
+        env = "WIGWAG_SESSION_TIMEOUT",
+        default_value = "10000"
+    )]
+    pub session_timeout: u64,
+
+    /// Kafka: a setting of librdkafka as KEY=VALUE, such as security.protocol=ssl; may be repeated
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "WIGWAG_KAFKA",
+        value_delimiter = ','
+    )]
+    pub kafka: Vec<KeyValue>,
+
+    /// Fetch records from this address too, such as a generator's or its load balancer's; may be repeated
+    #[arg(long, value_name = "URL", env = "WIGWAG_PULL", value_delimiter = ',')]
+    pub pull: Vec<String>,
+
+    /// How often, in milliseconds
+    #[arg(long, value_name = "MS", env = "WIGWAG_PULL_INTERVAL", default_value = "1000", value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    pub pull_interval: u64,
+
+    /// How far in the future a record's time may lie, in milliseconds
+    #[arg(long, value_name = "MS", env = "WIGWAG_MAX_FUTURE_SKEW", default_value = "10000", value_parser = clap::value_parser!(u64).range(0..=10_000))]
+    pub max_future_skew: u64,
+
+    /// The largest body of a POST to /ingest, in bytes, unpacked
+    #[arg(long, value_name = "BYTES", env = "WIGWAG_MAX_BODY", default_value = "16777216", value_parser = clap::value_parser!(u64).range(1024..=1_073_741_824))]
+    pub max_body: u64,
+
+    /// Who may read: `open` is everyone who reaches the address, `token` wants any valid token
+    #[arg(long, value_name = "WHO", env = "WIGWAG_READS", default_value = "open")]
+    pub reads: Reads,
+
+    /// A name under which the service is reached, beside localhost and its addresses; may be repeated
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "WIGWAG_ALLOWED_HOST",
+        value_delimiter = ','
+    )]
+    pub allowed_host: Vec<String>,
+
+    /// A checkpoint at least after this many rows of a partition
+    #[arg(long, value_name = "N", env = "WIGWAG_CHECKPOINT_ROWS", default_value = "100000", value_parser = clap::value_parser!(u64).range(1000..=10_000_000))]
+    pub checkpoint_rows: u64,
+
+    /// ... and at least after this long, in milliseconds
+    #[arg(long, value_name = "MS", env = "WIGWAG_CHECKPOINT_INTERVAL", default_value = "10000", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    pub checkpoint_interval: u64,
+
+    /// Memory that an instance of a plugin may use, in MiB
+    #[arg(long, value_name = "MIB", env = "WIGWAG_PLUGIN_MEMORY", default_value = "128", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub plugin_memory: u64,
+
+    /// Fuel that a plugin may use for one row; about one an instruction
+    #[arg(long, value_name = "N", env = "WIGWAG_PLUGIN_FUEL", default_value = "10000000", value_parser = clap::value_parser!(u64).range(100_000..=10_000_000_000))]
+    pub plugin_fuel: u64,
+
+    /// How log lines are written
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "WIGWAG_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written, such as `info` or `warn,wigwag=debug`
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "WIGWAG_LOG_LEVEL",
+        default_value = "info"
+    )]
+    pub log_level: String,
+
+    /// Tokens of the file.
+    #[arg(skip)]
+    pub tokens: Vec<TokenConfig>,
+}
+
+/// Where everything durable is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogUrl {
+    /// SQLite in the data folder.
+    Embedded,
+    /// Kafka: `HOST:PORT[,HOST:PORT...]`.
+    Kafka(String),
+}
+
+impl std::str::FromStr for LogUrl {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "embedded" {
+            return Ok(Self::Embedded);
+        }
+        let brokers = text.strip_prefix("kafka://").unwrap_or_default();
+        let port = |broker: &str| {
+            broker
+                .rsplit_once(':')
+                .is_some_and(|(h, p)| !h.is_empty() && p.parse::<u16>().is_ok())
+        };
+        if !brokers.is_empty() && brokers.split(',').all(port) {
+            return Ok(Self::Kafka(brokers.to_owned()));
+        }
+        Err("use embedded, or kafka://HOST:PORT[,HOST:PORT...]".to_owned())
+    }
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Role {
+    /// Takes records in.
+    Ingest,
+    /// Runs strategies.
+    Engine,
+    /// Answers questions.
+    Api,
+}
+
+/// How the embedded log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SyncMode {
+    /// Each commit is on disk before it is answered.
+    Full,
+    /// Each commit is with the operating system before it is answered.
+    Normal,
+}
+
+/// Who may read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reads {
+    /// Everyone who reaches the address.
+    Open,
+    /// Who has a token.
+    Token,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A setting that is passed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyValue(pub String, pub String);
+
+impl std::str::FromStr for KeyValue {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok(Self(key.to_owned(), value.to_owned())),
+            _ => Err("use KEY=VALUE".to_owned()),
+        }
+    }
+}
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// As clap says it, `--help` and `--version` too.
+    #[error(transparent)]
+    Arguments(#[from] clap::Error),
+    /// A file, a variable, or options that do not go together.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Reads the options of `wigwag serve`. `arguments` are those after `serve`; `variables` are the environment's.
+///
+/// # Errors
+/// The first option that is unknown or wrong, with its value and rule.
+pub fn read(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<ServeOptions, ConfigError> {
+    #[derive(clap::Parser)]
+    #[command(
+        name = "wigwag serve",
+        about = "Runs the service",
+        max_term_width = 110,
+        args_override_self = true
+    )]
+    struct Serve {
+        #[command(flatten)]
+        options: ServeOptions,
+    }
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let names: BTreeSet<String> = Serve::command()
+        .get_arguments()
+        .filter_map(|a| a.get_long())
+        .map(str::to_owned)
+        .collect();
+    let set_by_variable = known_variables(variables, &names)?;
+
+    // clap reads the environment itself; a first reading tells which file, a second takes the file's lines as
+    // if they stood before the arguments.
+    let program = || std::iter::once(OsString::from("wigwag serve"));
+    let given = Serve::command()
+        .args_override_self(true)
+        .try_get_matches_from(program().chain(arguments.clone()))?;
+    let first = Serve::from_arg_matches(&given)?.options;
+    let Some(file) = read_file(first.config.as_deref())? else {
+        return check(first);
+    };
+    let lines = file
+        .options
+        .into_iter()
+        .filter(|(name, _)| !set_by_variable.contains(name));
+    let mut all: Vec<OsString> = program().collect();
+    for (name, value) in lines {
+        if !names.contains(&name) || name == "config" {
+            let known: Vec<_> = names.iter().map(String::as_str).collect();
+            let (path, known) = (file.path.display(), known.join(", "));
+            return Err(ConfigError::Other(format!(
+                "{path}: {name:?} is no option; there are {known}"
+            )));
+        }
+        // What the command line gives replaces the file's line, also where it may be repeated.
+        if given.value_source(&name.replace('-', "_"))
+            != Some(clap::parser::ValueSource::CommandLine)
+        {
+            all.push(format!("--{name}={value}").into());
+        }
+    }
+    all.extend(arguments);
+    let matches = Serve::command()
+        .args_override_self(true)
+        .try_get_matches_from(all)?;
+    let mut options = Serve::from_arg_matches(&matches)?.options;
+    options.tokens = file.tokens;
+    check(options)
+}
+
+/// The options that variables set; one with our prefix and no option is refused.
+fn known_variables(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    names: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, ConfigError> {
+    let mut set = BTreeSet::new();
+    for (variable, _) in variables {
+        let variable = variable.to_string_lossy().into_owned();
+        let Some(rest) = variable.strip_prefix(ENV_PREFIX) else {
+            continue;
+        };
+        // The generator has options of its own.
+        if rest.starts_with("GENERATOR_") {
+            continue;
+        }
+        let name = rest.to_ascii_lowercase().replace('_', "-");
+        if !names.contains(&name) {
+            return Err(ConfigError::Other(format!(
+                "the variable {variable} belongs to no option; see wigwag serve --help"
+            )));
+        }
+        set.insert(name);
+    }
+    Ok(set)
+}
+
+struct ConfigFile {
+    path: PathBuf,
+    options: Vec<(String, String)>,
+    tokens: Vec<TokenConfig>,
+}
+
+fn read_file(named: Option<&Path>) -> Result<Option<ConfigFile>, ConfigError> {
+    let path = named.unwrap_or_else(|| Path::new(DEFAULT_FILE)).to_owned();
+    let wrong =
+        |why: &dyn std::fmt::Display| ConfigError::Other(format!("{}: {why}", path.display()));
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(error) => return Err(wrong(&error)),
+    };
+    let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| wrong(&e))?;
+    let tokens = match table.remove("tokens") {
+        Some(tokens) => tokens
+            .try_into()
+            .map_err(|e| wrong(&format!("tokens: {e}")))?,
+        None => Vec::new(),
+    };
+    let mut options = Vec::new();
+    for (name, value) in table {
+        let text = |value: &toml::Value| match value {
+            toml::Value::String(s) => Ok(s.clone()),
+            toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_) => {
+                Ok(value.to_string())
+            }
+            _ => Err(wrong(&format!(
+                "{name} is {value}; a text, a number or a list of them is possible"
+            ))),
+        };
+        let value = match &value {
+            toml::Value::Array(values) => values
+                .iter()
+                .map(text)
+                .collect::<Result<Vec<_>, _>>()?
+                .join(","),
+            value => text(value)?,
+        };
+        options.push((name.replace('_', "-"), value));
+    }
+    Ok(Some(ConfigFile {
+        path,
+        options,
+        tokens,
+    }))
+}
+
+/// Rules between options.
+fn check(options: ServeOptions) -> Result<ServeOptions, ConfigError> {
+    let all = [Role::Ingest, Role::Engine, Role::Api];
+    if options.log == LogUrl::Embedded && !all.iter().all(|role| options.roles.contains(role)) {
+        let message = "--roles names fewer than all; the embedded log takes all roles in one process: use --log kafka://... to share them";
+        return Err(ConfigError::Other(message.to_owned()));
+    }
+    Tokens::try_new(&options.tokens).map_err(|e| ConfigError::Other(e.to_string()))?;
+    Ok(options)
+}
+
+impl ServeOptions {
+    /// Partitions of `ticks` on a new log.
+    #[must_use]
+    pub fn partitions(&self) -> u32 {
+        self.partitions.unwrap_or(match self.log {
+            LogUrl::Embedded => 4,
+            LogUrl::Kafka(_) => 12,
+        })
+    }
+
+    /// Whether this process plays a role.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// How often records are pulled.
+    #[must_use]
+    pub const fn pull_every(&self) -> Duration {
+        Duration::from_millis(self.pull_interval)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_with(
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<ServeOptions, ConfigError> {
+        let variables = variables
+            .iter()
+            .map(|(k, v)| (OsString::from(k), OsString::from(v)));
+        read(arguments.iter().map(OsString::from), variables)
+    }
+
+    fn file(text: &str) -> (tempfile::NamedTempFile, String) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        (file, path)
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_file_and_the_file_before_the_default() {
+        let (_file, path) = file(
+            "listen = \"127.0.0.1:9000\"\npartitions = 7\npull = [\"http://a\", \"http://b\"]\n",
+        );
+        let options = read_with(&["--config", &path, "--partitions", "9"], &[]).unwrap();
+        assert_eq!(options.listen.port(), 9000);
+        assert_eq!(options.partitions(), 9);
+        assert_eq!(options.pull, ["http://a", "http://b"]);
+        assert_eq!(options.pull_interval, 1000);
+    }
+
+    #[test]
+    fn what_is_no_option_is_refused_by_name() {
+        let (_file, path) = file("lisen = 1\n");
+        let error = read_with(&["--config", &path], &[])
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("\"lisen\" is no option"), "{error}");
+        let error = read_with(&[], &[("WIGWAG_LISEN", "x")])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("WIGWAG_LISEN belongs to no option"),
+            "{error}"
+        );
+        let error = read_with(&["--lisen", "x"], &[]).unwrap_err().to_string();
+        assert!(error.contains("--lisen"), "{error}");
+        assert!(read_with(&[], &[("WIGWAG_GENERATOR_RATE", "1")]).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_rule() {
+        for (arguments, wanted) in [
+            (["--log", "kafka:/x"], "use embedded, or kafka://HOST:PORT"),
+            (["--roles", "engine"], "embedded log takes all roles"),
+            (["--max-future-skew", "10001"], "10001 is not in 0..=10000"),
+        ] {
+            let error = read_with(&arguments, &[]).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+
+    #[test]
+    fn tokens_stand_in_the_file_by_their_digest() {
+        let digest = "0".repeat(64);
+        let token = |scope: &str, digest: &str| {
+            format!("[[tokens]]\nname = \"ci\"\nsha256 = \"{digest}\"\nscopes = [\"{scope}\"]\n")
+        };
+        let (_file, path) = file(&token("plugins", &digest));
+        assert_eq!(
+            read_with(&["--config", &path], &[]).unwrap().tokens[0].name,
+            "ci"
+        );
+        for (text, wanted) in [
+            (token("root", &digest), "unknown variant `root`"),
+            (token("admin", "secret"), "sha256 is not 64 hex digits"),
+        ] {
+            let (_file, path) = file(&text);
+            let error = read_with(&["--config", &path], &[])
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(wanted), "{error}");
+        }
+    }
+}

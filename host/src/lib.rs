@@ -2,21 +2,25 @@
 //!
 //! The modules in reading order; each knows only those above it (a test in `tests/tidy.rs` holds them to it):
 //!
+//! - [`log`]: the traits of the log and its two implementations.
 //! - [`market`]: records, ticks and symbols; how they are read and what makes one valid.
 //! - [`signal`]: an opinion, its identity and its JSON.
 //! - [`bars`]: ticks over closed intervals.
 //! - [`plugin`]: a component: checked, compiled in a child process, run under limits.
 //! - [`strategy`]: a plugin with parameters, symbols and an input.
-//! - [`engine`]: (state, batch) → (state, outputs), and the loop that makes a step of it.
-//! - [`log`]: the traits of the log and its two implementations.
+//! - [`change`]: what ran from which offset on.
 //! - [`control`]: which plugins and strategies there are.
+//! - [`engine`]: (state, batch) → (state, outputs), and the loop that makes a step of it.
+//! - [`offline`]: the same engine over a file.
 //! - [`ingest`]: validates records and appends them.
 //! - [`view`]: the local store from which the API answers.
 //! - [`http`]: the API.
 //! - [`metrics`]: numbers for operators.
 //! - [`config`]: what an operator can set.
+//! - [`serve`]: all of it as one service.
 
 pub mod bars;
+pub mod change;
 pub mod config;
 pub mod control;
 pub mod engine;
@@ -25,7 +29,9 @@ pub mod ingest;
 pub mod log;
 pub mod market;
 pub mod metrics;
+pub mod offline;
 pub mod plugin;
+pub mod serve;
 pub mod signal;
 pub mod strategy;
 pub mod view;

@@ -90,7 +90,9 @@ impl Topic {
         match self {
             Self::Checkpoints | Self::Control => Cleanup::Compact,
             Self::Raw | Self::Values => Cleanup::DeleteAfter(DAY),
-            Self::Ticks | Self::Rejects | Self::Shadow => Cleanup::DeleteAfter(DAY.saturating_mul(7)),
+            Self::Ticks | Self::Rejects | Self::Shadow => {
+                Cleanup::DeleteAfter(DAY.saturating_mul(7))
+            }
             Self::Signals | Self::Changes => Cleanup::DeleteAfter(DAY.saturating_mul(30)),
             Self::Bars | Self::Audit => Cleanup::DeleteAfter(DAY.saturating_mul(365)),
         }
@@ -211,7 +213,12 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LogError::Unavailable`] where the log does not answer in time.
-    fn offset_at(&self, topic: Topic, partition: u32, timestamp_ms: i64) -> Result<Offset, LogError>;
+    fn offset_at(
+        &self,
+        topic: Topic,
+        partition: u32,
+        timestamp_ms: i64,
+    ) -> Result<Offset, LogError>;
 
     /// Reads committed messages of some partitions, each in order, for ever.
     ///
@@ -238,7 +245,12 @@ pub trait Reader: Send {
     ///
     /// # Errors
     /// [`LogError::Gone`] where retention has removed the next message; [`LogError::Unavailable`].
-    fn poll(&mut self, into: &mut Messages, max_bytes: usize, timeout: Duration) -> Result<(), LogError>;
+    fn poll(
+        &mut self,
+        into: &mut Messages,
+        max_bytes: usize,
+        timeout: Duration,
+    ) -> Result<(), LogError>;
 
     /// The offset from which the next poll goes on; it also moves over offsets that hold no message, so
     /// that `position >= Bounds::end` tells a reader that it has seen all.
@@ -281,7 +293,12 @@ pub trait Lease: Send {
     /// # Errors
     /// [`LogError::Lost`] where the partition was taken away; [`LogError::Gone`]; [`LogError::Unavailable`],
     /// after which it may be called again.
-    fn poll(&mut self, into: &mut Messages, max_bytes: usize, timeout: Duration) -> Result<(), LogError>;
+    fn poll(
+        &mut self,
+        into: &mut Messages,
+        max_bytes: usize,
+        timeout: Duration,
+    ) -> Result<(), LogError>;
 
     /// Starts to commit a step, at once. The step before must have settled.
     ///

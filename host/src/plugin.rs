@@ -1,1 +1,24 @@
-//! To come.
+//! A plugin: a component, checked, compiled in a child process, and run under limits. The only module that says
+//! `wasmtime`. It knows nothing of logs, strategies or ticks' JSON.
+
+mod bindings;
+mod built_in;
+mod check;
+mod compile;
+mod description;
+mod instance;
+mod runtime;
+mod wasi;
+
+pub use bindings::{
+    Batch, Columns, EconomicIndicator, Event, EventBody, EventKinds, EventSide, MarketData,
+    NewsSentiment, Opinion, OrderBook, Output, ParamValue, PluginSignals,
+};
+pub use built_in::BUILT_IN;
+pub use check::{CheckError, check};
+pub use compile::{CompileError, CompileLimits, Compiler, compile_child};
+pub use description::{
+    Description, DescriptionError, FieldError, ParamInfo, ParamKind, Placement, SeriesInfo,
+};
+pub use instance::{ConfigureError, Failure, Instance, LogLevel, LogLine};
+pub use runtime::{Digest, Limits, LoadError, Plugin, Runtime, RuntimeError};

@@ -11,7 +11,7 @@ pub const SCHEMA: u32 = 1;
 
 /// One signal as it stands in `signals` and in the API. The order of the fields is the order of the JSON, and
 /// the same signal always has the same bytes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Signal {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -38,6 +38,7 @@ pub struct Signal {
     /// One line for a person.
     pub reason: String,
     /// The strategy's values as at that tick; a series without a value is left out.
+    #[schema(value_type = std::collections::BTreeMap<String, f64>)]
     pub values: serde_json::Map<String, serde_json::Value>,
     /// Where the tick stands in `ticks`.
     pub partition: u32,
@@ -66,7 +67,13 @@ pub struct SignalId {
 
 impl fmt::Display for SignalId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { strategy, partition, offset, row, n } = self;
+        let Self {
+            strategy,
+            partition,
+            offset,
+            row,
+            n,
+        } = self;
         write!(f, "{strategy}:{partition}:{offset}:{row}:{n}")
     }
 }
@@ -103,9 +110,22 @@ mod tests {
 
     #[test]
     fn an_id_is_read_back_as_written_and_nothing_else_is_read() {
-        let id = SignalId { strategy: "ma-20".into(), partition: 3, offset: 17, row: 2, n: 0 };
+        let id = SignalId {
+            strategy: "ma-20".into(),
+            partition: 3,
+            offset: 17,
+            row: 2,
+            n: 0,
+        };
         assert_eq!(id.to_string().parse(), Ok(id));
-        for wrong in ["", "ma-20", "ma-20:3:17:2", "ma-20:3:17:2:0:1", ":3:17:2:0", "ma-20:x:17:2:0"] {
+        for wrong in [
+            "",
+            "ma-20",
+            "ma-20:3:17:2",
+            "ma-20:3:17:2:0:1",
+            ":3:17:2:0",
+            "ma-20:x:17:2:0",
+        ] {
             assert!(wrong.parse::<SignalId>().is_err(), "{wrong:?}");
         }
     }

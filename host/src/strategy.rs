@@ -1,1 +1,82 @@
-//! To come.
+//! A strategy: a plugin with parameters, symbols and an input. Says what a definition must be; knows nothing of
+//! where it is kept or run.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+/// The definition of a strategy, complete: names resolved, defaults filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Strategy {
+    /// 1 to 64 characters from `a-z 0-9 . _ -`, starting with a letter or digit.
+    pub id: String,
+    /// The plugin's name.
+    pub plugin: String,
+    /// SHA-256 of the component, lower-case hex.
+    pub plugin_digest: String,
+    /// All parameters.
+    pub params: Map<String, Value>,
+    /// SHA-256 of the JSON of `params`, keys sorted, lower-case hex.
+    pub params_digest: String,
+    /// Only these; all where there is none.
+    pub symbols: Option<Vec<String>>,
+    /// What it reads.
+    pub input: Input,
+    /// Values are put out at most once in this many milliseconds of the ticks' time; 0 is every tick.
+    pub values_interval_ms: u32,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// Rises by one with each change.
+    pub version: u64,
+}
+
+/// What a strategy reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Input {
+    /// Each tick.
+    #[default]
+    Ticks,
+}
+
+/// `values_interval_ms` where a definition gives none.
+pub const DEFAULT_VALUES_INTERVAL_MS: u32 = 1000;
+
+impl Strategy {
+    /// Whether this text may be a strategy's id.
+    #[must_use]
+    pub fn is_id(text: &str) -> bool {
+        (1..=64).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && text
+                .bytes()
+                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'))
+    }
+
+    /// The digest of resolved parameters.
+    #[must_use]
+    pub fn digest_of(params: &Map<String, Value>) -> String {
+        // The map is sorted by key, and numbers print in one way only.
+        hex::encode(Sha256::digest(Value::Object(params.clone()).to_string()))
+    }
+
+    /// Whether an instance of `self` may go on as one of `other`: only what does not touch its results differs.
+    #[must_use]
+    pub fn runs_as(&self, other: &Self) -> bool {
+        let Self {
+            id,
+            plugin_digest,
+            params_digest,
+            symbols,
+            input,
+            values_interval_ms,
+            ..
+        } = self;
+        *id == other.id
+            && *plugin_digest == other.plugin_digest
+            && *params_digest == other.params_digest
+            && *symbols == other.symbols
+            && *input == other.input
+            && *values_interval_ms == other.values_interval_ms
+    }
+}

@@ -76,7 +76,10 @@ impl Messages {
     }
 
     /// Adds a message.
-    #[expect(clippy::too_many_arguments, reason = "a message has that many parts, and this is the one writer")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a message has that many parts, and this is the one writer"
+    )]
     pub fn push<'h>(
         &mut self,
         topic: Topic,
@@ -94,7 +97,9 @@ impl Messages {
         let headers_at = self.bytes.len();
         for (name, value) in headers {
             for part in [name.as_bytes(), value] {
-                self.bytes.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+                self.bytes.extend_from_slice(
+                    &u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes(),
+                );
                 self.bytes.extend_from_slice(part);
             }
         }
@@ -157,11 +162,25 @@ mod tests {
     #[test]
     fn a_message_comes_back_with_all_its_parts() {
         let mut messages = Messages::new();
-        messages.push(Topic::Ticks, 3, 7, 9, b"AAPL", b"{}", [("Producer-Id", &b"p"[..]), ("empty", b"")]);
+        messages.push(
+            Topic::Ticks,
+            3,
+            7,
+            9,
+            b"AAPL",
+            b"{}",
+            [("Producer-Id", &b"p"[..]), ("empty", b"")],
+        );
         messages.push(Topic::Raw, 0, 8, 10, b"", b"x", []);
         let read: Vec<_> = messages.iter().collect();
-        assert_eq!((read[0].topic, read[0].partition, read[0].offset), (Topic::Ticks, 3, 7));
-        assert_eq!((read[0].key, read[0].value, read[0].timestamp_ms), (&b"AAPL"[..], &b"{}"[..], 9));
+        assert_eq!(
+            (read[0].topic, read[0].partition, read[0].offset),
+            (Topic::Ticks, 3, 7)
+        );
+        assert_eq!(
+            (read[0].key, read[0].value, read[0].timestamp_ms),
+            (&b"AAPL"[..], &b"{}"[..], 9)
+        );
         assert_eq!(read[0].headers.get("Producer-Id"), Some(&b"p"[..]));
         assert_eq!(read[0].headers.get("empty"), Some(&b""[..]));
         assert_eq!(read[0].headers.get("absent"), None);

@@ -1,0 +1,51 @@
+# The commands of this repository; `make help` lists them. Everything is built by cargo in one optimised profile.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+WIGWAG := target/debug/wigwag
+GENERATOR := target/debug/wigwag-generator
+PLUGINS_DIR := target/plugins
+
+.PHONY: help
+help: ## Lists these commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.PHONY: target
+target:
+	@rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2
+
+.PHONY: build
+build: target ## Builds service, generator and the example plugin
+	cargo build --locked -p wigwag -p wigwag-generator
+	cargo build --locked -p wigwag-band --target wasm32-wasip2 --profile plugin --target-dir $(PLUGINS_DIR)
+	@cp $(PLUGINS_DIR)/wasm32-wasip2/plugin/wigwag_band.wasm $(PLUGINS_DIR)/band.wasm
+
+.PHONY: run
+run: build ## Starts service and generator on an embedded log; Ctrl-C ends both
+	@deploy/run
+
+.PHONY: run-kafka
+run-kafka: build ## The same on a real Apache Kafka, which it gets and starts
+	@deploy/run --kafka
+
+.PHONY: test
+test: target ## Runs the tests; installs what they lack
+	@deploy/install-test-tools
+	cargo test --locked --workspace
+
+.PHONY: test-all
+test-all: test ## Runs the long tests too
+	WIGWAG_LONG_TESTS=1 cargo test --locked --workspace
+
+.PHONY: check
+check: target ## Format, lints, docs
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+	@deploy/check-scripts
+
+.PHONY: bench
+bench: build ## Measures, and prints ratios against baselines of the same run
+	cargo bench --profile dev --locked -p wigwag

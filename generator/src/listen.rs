@@ -1,0 +1,58 @@
+//! Serves the newest record over HTTP, for those who fetch. What it answers depends on the options and the time only,
+//! so that several generators behind a load balancer answer as one.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::net::TcpListener;
+
+use crate::{clock, market::Market, stop::Stop};
+
+/// Serves until `stop` is asked for and those being answered had their time.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: TcpListener, market: Market, stop: Stop) -> io::Result<()> {
+    let router = Router::new()
+        .route("/", get(newest))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .with_state(Arc::new(Mutex::new(market)));
+    let overdue = stop.clone();
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(async move { stop.asked().await });
+    tokio::select! {
+        served = serving.into_future() => served,
+        () = overdue.overdue() => Ok(()),
+    }
+}
+
+async fn newest(State(market): State<Arc<Mutex<Market>>>) -> Response {
+    let record = market
+        .lock()
+        .expect("nothing panics while it holds the market")
+        .newest(clock::now_us());
+    let Some(record) = record else {
+        let problem = r#"{"title":"the market is not open","status":503,"detail":"the start time is in the future"}"#;
+        let headers = [
+            (header::CONTENT_TYPE, "application/problem+json"),
+            (header::RETRY_AFTER, "1"),
+        ];
+        return (StatusCode::SERVICE_UNAVAILABLE, headers, problem).into_response();
+    };
+    let mut json = Vec::new();
+    record.write_json(&mut json);
+    let headers = [
+        (header::CONTENT_TYPE, "application/json"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    (headers, json).into_response()
+}

@@ -1,0 +1,68 @@
+//! What is written to `changes`: which strategy ran from which offset on, and each row that it skipped. A replay
+//! obeys these records.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{log::Offset, strategy::Strategy};
+
+/// One record of `changes`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Rises by one with each change of the partition.
+    pub seq: u64,
+    /// The strategy's id.
+    pub strategy: String,
+    /// Partition of `ticks`.
+    pub partition: u32,
+    /// It holds from this message on; for a skipped row, the row's message.
+    pub offset: Offset,
+    /// What changed.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum What {
+    /// It runs.
+    Start {
+        /// The whole definition.
+        definition: Box<Strategy>,
+        /// The offset from which it was warmed up.
+        warmed_from: Offset,
+    },
+    /// It runs no more: removed, disabled or replaced.
+    Stop {
+        /// Which of the three.
+        why: StopReason,
+    },
+    /// It failed at a row, which it never saw.
+    Skip {
+        /// The row's line in its message.
+        row: u32,
+        /// `trap`, `fuel`, `memory`, `deadline` or `nonsense`.
+        cause: String,
+        /// For a person.
+        detail: String,
+    },
+    /// It failed too often and runs no more until it is changed.
+    Quarantine {
+        /// The line of the row from which on it does not run.
+        row: u32,
+        /// For a person.
+        reason: String,
+    },
+}
+
+/// Why a strategy was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StopReason {
+    /// Its definition is gone.
+    Removed,
+    /// Its definition says so.
+    Disabled,
+    /// Another definition takes its place.
+    Replaced,
+}

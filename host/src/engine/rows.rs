@@ -1,0 +1,113 @@
+//! Ticks of one partition as columns: what a batch of messages becomes before plugins see it.
+
+use crate::{log::Offset, market::Side};
+
+/// Ticks in the order of the log, and the events between them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    pub(super) symbol: Vec<u32>,
+    pub(super) time: Vec<f64>,
+    pub(super) open: Vec<f64>,
+    pub(super) high: Vec<f64>,
+    pub(super) low: Vec<f64>,
+    pub(super) close: Vec<f64>,
+    pub(super) volume: Vec<f64>,
+    /// Newest time of the row's symbol before it; not-a-number for its first tick.
+    pub(super) previous_time: Vec<f64>,
+    /// Where each stands in the log.
+    pub(super) place: Vec<Place>,
+    pub(super) events: Vec<Event>,
+}
+
+/// Where a record stands: offset of its message, and its line in it, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Place {
+    pub(super) offset: Offset,
+    pub(super) line: u32,
+}
+
+/// What is not a tick.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    /// It happened before this row; the number of rows where it came after the last.
+    pub(super) row: usize,
+    pub(super) place: Place,
+    pub(super) symbol: Option<u32>,
+    pub(super) time: f64,
+    pub(super) body: EventBody,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum EventBody {
+    OrderBook {
+        side: Side,
+        price: f64,
+        quantity: f64,
+    },
+    NewsSentiment {
+        score: f64,
+        magnitude: f64,
+    },
+    MarketData {
+        market_cap: f64,
+        pe_ratio: f64,
+    },
+    EconomicIndicator {
+        name: Box<str>,
+        value: f64,
+    },
+}
+
+impl Rows {
+    pub(super) const fn len(&self) -> usize {
+        self.symbol.len()
+    }
+
+    /// Where the first record stands.
+    pub(super) fn first_place(&self) -> Option<Place> {
+        let event = self.events.first().map(|e| e.place);
+        self.place.first().copied().into_iter().chain(event).min()
+    }
+
+    /// Only the rows and events of some symbols; economic indicators stay.
+    pub(super) fn of_symbols(&self, keep: impl Fn(u32) -> bool) -> Self {
+        let mut kept = Self::default();
+        let mut events = self.events.iter().peekable();
+        let mut take_events = |kept: &mut Self, before: usize| {
+            while let Some(event) = events.next_if(|e| e.row <= before) {
+                if event.symbol.is_none_or(&keep) {
+                    kept.events.push(Event {
+                        row: kept.symbol.len(),
+                        ..event.clone()
+                    });
+                }
+            }
+        };
+        for row in 0..self.len() {
+            take_events(&mut kept, row);
+            if keep(self.symbol[row]) {
+                kept.symbol.push(self.symbol[row]);
+                kept.time.push(self.time[row]);
+                kept.open.push(self.open[row]);
+                kept.high.push(self.high[row]);
+                kept.low.push(self.low[row]);
+                kept.close.push(self.close[row]);
+                kept.volume.push(self.volume[row]);
+                kept.previous_time.push(self.previous_time[row]);
+                kept.place.push(self.place[row]);
+            }
+        }
+        take_events(&mut kept, self.len());
+        kept
+    }
+
+    /// Whether values are put out at this row: at the first tick of its symbol in each interval of its time.
+    pub(super) fn wants_values(&self, row: usize, interval_ms: u32) -> bool {
+        if interval_ms == 0 {
+            return true;
+        }
+        let interval = f64::from(interval_ms) / 1000.0;
+        let (time, previous) = (self.time[row], self.previous_time[row]);
+        previous.is_nan() || (time / interval).floor() > (previous / interval).floor()
+    }
+}

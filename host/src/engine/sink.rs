@@ -1,0 +1,309 @@
+//! What a step puts out: signals, values, bars and changes as messages, written once and in one way.
+
+use std::io::Write;
+
+use serde_json::Value;
+
+use super::rows::{Place, Rows};
+use crate::{
+    bars::{Bar, Interval},
+    change::{Change, What},
+    log::{Append, Offset, Topic},
+    plugin::{EventSide, Opinion, Output, Plugin},
+    signal::SCHEMA,
+    strategy::Strategy,
+};
+
+/// The outputs of one step, in the making.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Messages in the order in which they came about.
+    pub appends: Vec<Append>,
+    /// Counted for metrics and API.
+    pub counts: Counts,
+}
+
+/// What happened in a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Ticks that counted.
+    pub ticks: u64,
+    /// Records of other kinds.
+    pub events: u64,
+    /// Ticks dropped as late.
+    pub late: u64,
+    /// Ticks dropped as repeats of their predecessor.
+    pub repeats: u64,
+    /// Messages dropped because their producer had sent them before.
+    pub repeated_messages: u64,
+    /// Lines that are no valid record; ingest lets none through.
+    pub unreadable: u64,
+    /// Signals.
+    pub signals: u64,
+    /// Rows that a strategy skipped.
+    pub skipped_rows: u64,
+    /// Calls into plugins that failed.
+    pub failures: u64,
+}
+
+/// Why rows are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// For what they lead to.
+    Live,
+    /// To come to a state that was live once: nothing is put out but changes that the replay itself brings about.
+    Replay,
+    /// To warm a new instance up: nothing is put out.
+    WarmUp,
+}
+
+/// Writes one partition's outputs.
+#[derive(Debug)]
+pub(super) struct Sink<'a> {
+    pub(super) partition: u32,
+    pub(super) mode: Mode,
+    pub(super) next_change: &'a mut u64,
+    pub(super) out: &'a mut Outputs,
+}
+
+/// The parts of a strategy's outputs that never change, written once.
+#[derive(Debug)]
+pub(super) struct Stamp {
+    id: String,
+    /// From after the signal's id up to the symbol.
+    head: Vec<u8>,
+    /// `"NAME":` of each series.
+    series: Vec<Vec<u8>>,
+}
+
+impl Stamp {
+    pub(super) fn new(strategy: &Strategy, plugin: &Plugin) -> Self {
+        let mut head = Vec::new();
+        head.extend_from_slice(b"\",\"strategy\":");
+        json(&mut head, &strategy.id);
+        head.extend_from_slice(b",\"plugin\":");
+        json(&mut head, &strategy.plugin);
+        head.extend_from_slice(b",\"plugin_digest\":");
+        json(&mut head, &strategy.plugin_digest);
+        head.extend_from_slice(b",\"params_digest\":");
+        json(&mut head, &strategy.params_digest);
+        head.extend_from_slice(b",\"symbol\":");
+        let series = &plugin.description().series;
+        let series = series
+            .iter()
+            .map(|s| format!("{}:", Value::from(s.name.as_str())).into_bytes())
+            .collect();
+        Self {
+            id: strategy.id.clone(),
+            head,
+            series,
+        }
+    }
+
+    /// `{"NAME":NUMBER,...}`, without the series that have no value.
+    fn values(&self, out: &mut Vec<u8>, values: &[f64]) {
+        out.push(b'{');
+        let mut first = true;
+        for (name, value) in self.series.iter().zip(values).filter(|(_, v)| !v.is_nan()) {
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            out.extend_from_slice(name);
+            json(out, value);
+        }
+        out.push(b'}');
+    }
+}
+
+impl Sink<'_> {
+    /// What a plugin put out for the rows from `first` on. Its values belong to the `wanted` ones.
+    pub(super) fn output(
+        &mut self,
+        stamp: &Stamp,
+        rows: &Rows,
+        first: usize,
+        symbol_name: impl Fn(u32) -> String,
+        wanted: &[u32],
+        output: &Output,
+    ) {
+        if self.mode != Mode::Live {
+            return;
+        }
+        let series = stamp.series.len();
+        let signals = &output.signals;
+        let (mut last_row, mut n) = (u32::MAX, 0);
+        for (i, &row) in signals.row.iter().enumerate() {
+            n = if row == last_row { n + 1 } else { 0 };
+            last_row = row;
+            let row = first + row as usize;
+            let symbol = symbol_name(rows.symbol[row]);
+            let opinion = &signals.opinions[signals.opinion[i] as usize];
+            let values = &signals.values[i * series..(i + 1) * series];
+            let value = self.signal(
+                stamp,
+                rows,
+                row,
+                &symbol,
+                n,
+                opinion,
+                signals.strength[i],
+                values,
+            );
+            self.append(Topic::Signals, symbol.into_bytes(), value);
+            self.out.counts.signals += 1;
+        }
+        if series == 0 {
+            return;
+        }
+        for (&row, values) in wanted.iter().zip(output.values.chunks_exact(series)) {
+            if values.iter().all(|v| v.is_nan()) {
+                continue;
+            }
+            let row = first + row as usize;
+            let symbol = symbol_name(rows.symbol[row]);
+            let Place { offset, line } = rows.place[row];
+            let mut value = Vec::with_capacity(192);
+            value.extend_from_slice(b"{\"strategy\":");
+            json(&mut value, &stamp.id);
+            value.extend_from_slice(b",\"symbol\":");
+            json(&mut value, &symbol);
+            value.extend_from_slice(b",\"timestamp\":");
+            json(&mut value, &rows.time[row]);
+            value.extend_from_slice(b",\"series\":");
+            stamp.values(&mut value, values);
+            put(
+                &mut value,
+                format_args!(
+                    ",\"partition\":{},\"offset\":{offset},\"row\":{line}}}",
+                    self.partition
+                ),
+            );
+            self.append(
+                Topic::Values,
+                format!("{}/{symbol}", stamp.id).into_bytes(),
+                value,
+            );
+        }
+    }
+
+    /// The JSON of `signal::Signal`, field by field in its order.
+    #[expect(clippy::too_many_arguments, reason = "a signal has that many sources")]
+    fn signal(
+        &self,
+        stamp: &Stamp,
+        rows: &Rows,
+        row: usize,
+        symbol: &str,
+        n: u32,
+        opinion: &Opinion,
+        strength: f64,
+        values: &[f64],
+    ) -> Vec<u8> {
+        let Place { offset, line } = rows.place[row];
+        let partition = self.partition;
+        let mut out = Vec::with_capacity(512);
+        put(
+            &mut out,
+            format_args!(
+                "{{\"schema\":{SCHEMA},\"id\":\"{}:{partition}:{offset}:{line}:{n}",
+                stamp.id
+            ),
+        );
+        out.extend_from_slice(&stamp.head);
+        json(&mut out, symbol);
+        out.extend_from_slice(match opinion.side {
+            EventSide::Buy => b",\"side\":\"buy\",\"strength\":".as_slice(),
+            EventSide::Sell => b",\"side\":\"sell\",\"strength\":",
+        });
+        json(&mut out, &strength);
+        out.extend_from_slice(b",\"price\":");
+        json(&mut out, &rows.close[row]);
+        out.extend_from_slice(b",\"timestamp\":");
+        json(&mut out, &rows.time[row]);
+        out.extend_from_slice(b",\"reason\":");
+        json(&mut out, &opinion.reason);
+        out.extend_from_slice(b",\"values\":");
+        stamp.values(&mut out, values);
+        put(
+            &mut out,
+            format_args!(
+                ",\"partition\":{partition},\"offset\":{offset},\"row\":{line},\"n\":{n}}}"
+            ),
+        );
+        out
+    }
+
+    /// A bar that a tick of the message at `offset` closed.
+    pub(super) fn bar(&mut self, symbol: &str, interval: Interval, bar: &Bar, offset: Offset) {
+        if self.mode != Mode::Live {
+            return;
+        }
+        let mut value = Vec::with_capacity(224);
+        value.extend_from_slice(b"{\"symbol\":");
+        json(&mut value, symbol);
+        put(
+            &mut value,
+            format_args!(",\"interval\":\"{}\",\"open_time\":", interval.name()),
+        );
+        json(&mut value, &bar.open_time);
+        for (name, number) in [
+            (",\"open\":", bar.open),
+            (",\"high\":", bar.high),
+            (",\"low\":", bar.low),
+            (",\"close\":", bar.close),
+            (",\"volume\":", bar.volume),
+        ] {
+            value.extend_from_slice(name.as_bytes());
+            json(&mut value, &number);
+        }
+        value.extend_from_slice(b",\"vwap\":");
+        json(&mut value, &bar.vwap());
+        let (ticks, partition) = (bar.ticks, self.partition);
+        put(
+            &mut value,
+            format_args!(",\"ticks\":{ticks},\"partition\":{partition},\"offset\":{offset}}}"),
+        );
+        self.append(
+            Topic::Bars,
+            format!("{symbol}/{}", interval.name()).into_bytes(),
+            value,
+        );
+    }
+
+    /// A change, which takes the partition's next number.
+    pub(super) fn change(&mut self, strategy: &str, offset: Offset, what: What) {
+        if self.mode == Mode::WarmUp {
+            return;
+        }
+        let (seq, partition) = (*self.next_change, self.partition);
+        *self.next_change += 1;
+        let change = Change {
+            seq,
+            strategy: strategy.to_owned(),
+            partition,
+            offset,
+            what,
+        };
+        let value = serde_json::to_vec(&change).expect("a change is JSON");
+        self.append(Topic::Changes, strategy.as_bytes().to_vec(), value);
+    }
+
+    fn append(&mut self, topic: Topic, key: Vec<u8>, value: Vec<u8>) {
+        let partition = self.partition;
+        self.out.appends.push(Append {
+            topic,
+            partition,
+            key,
+            value,
+            headers: Vec::new(),
+        });
+    }
+}
+
+fn json(out: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    serde_json::to_writer(out, value).expect("writing to memory");
+}
+
+fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to memory");
+}

@@ -1,0 +1,241 @@
+//! Compiles components in a child process under limits: compile-time denial of service is out of scope for
+//! wasmtime, and a 29 kB component can keep it busy for a minute with 1.7 GB.
+
+use std::{
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use sha2::Sha256;
+use wasmtime::Engine;
+
+use super::runtime::{Digest, clean, engine};
+
+/// What compiling one component may take; grows with its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// CPU seconds, and the same of wall-clock time twice over.
+    pub cpu_seconds: u64,
+    /// Address space in bytes.
+    pub memory_bytes: u64,
+}
+
+impl CompileLimits {
+    /// The limits for a component of this many bytes.
+    #[must_use]
+    pub const fn for_size(bytes: usize) -> Self {
+        let megabytes = bytes.div_ceil(1_000_000) as u64;
+        Self {
+            cpu_seconds: 5 + 2 * megabytes,
+            memory_bytes: (512 + 64 * megabytes) << 20,
+        }
+    }
+}
+
+/// Runs the compiling child and keeps what it made.
+#[derive(Clone, Debug)]
+pub struct Compiler {
+    program: PathBuf,
+    cache: Option<PathBuf>,
+}
+
+/// Why a component was not compiled.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CompileError {
+    /// The compiler refused it.
+    #[error("cannot be compiled: {0}")]
+    Refused(String),
+    /// It took more than it may.
+    #[error(
+        "is too costly to compile: more than {} s of CPU or {} MiB for {bytes} bytes; make its functions smaller",
+        limits.cpu_seconds, limits.memory_bytes >> 20
+    )]
+    TooCostly {
+        /// The component's size.
+        bytes: usize,
+        /// What it had.
+        limits: CompileLimits,
+    },
+    /// The child could not be run at all: no fault of the component.
+    #[error("the compiling process {program:?} cannot be run: {detail}")]
+    Child {
+        /// What was started.
+        program: PathBuf,
+        /// What happened.
+        detail: String,
+    },
+}
+
+/// What the child is told by argument, and answers by its first byte.
+const OK: u8 = b'+';
+const REFUSED: u8 = b'-';
+
+impl Compiler {
+    /// Compiles by `program compile-plugin` (this very program), and keeps results in a folder where one is given.
+    #[must_use]
+    pub const fn new(program: PathBuf, cache: Option<PathBuf>) -> Self {
+        Self { program, cache }
+    }
+
+    /// The compiled form of a component.
+    pub(super) fn compile(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<Vec<u8>, CompileError> {
+        let path = self
+            .cache
+            .as_ref()
+            .map(|folder| folder.join(cache_name(engine, digest)));
+        if let Some(artefact) = path.as_deref().and_then(read_cached) {
+            return Ok(artefact);
+        }
+        let artefact = self.run_child(bytes)?;
+        if let Some(path) = &path
+            && let Err(error) = write_cached(path, &artefact)
+        {
+            tracing::warn!(path = %path.display(), %error, "compiled plugin not cached");
+        }
+        Ok(artefact)
+    }
+
+    fn run_child(&self, bytes: &[u8]) -> Result<Vec<u8>, CompileError> {
+        let failed = |detail: &dyn std::fmt::Display| CompileError::Child {
+            program: self.program.clone(),
+            detail: detail.to_string(),
+        };
+        let limits = CompileLimits::for_size(bytes.len());
+        let mut child = Command::new(&self.program)
+            .arg("compile-plugin")
+            .arg(limits.cpu_seconds.to_string())
+            .arg(limits.memory_bytes.to_string())
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|e| failed(&e))?;
+        let answer = exchange(
+            &mut child,
+            bytes,
+            Duration::from_secs(limits.cpu_seconds * 2),
+        );
+        let _ = child.kill();
+        let status = child.wait().map_err(|e| failed(&e))?;
+        match answer.split_first() {
+            Some((&OK, artefact)) if status.success() => Ok(artefact.to_vec()),
+            Some((&REFUSED, why)) if status.success() => Err(CompileError::Refused(clean(
+                &String::from_utf8_lossy(why),
+                1024,
+            ))),
+            _ if status.code() == Some(CHILD_LIMITS_FAILED) => {
+                Err(failed(&"its limits cannot be set"))
+            }
+            _ => Err(CompileError::TooCostly {
+                bytes: bytes.len(),
+                limits,
+            }),
+        }
+    }
+}
+
+/// Sends the component and takes the answer; gives up, with what there is, after `patience`.
+fn exchange(child: &mut Child, bytes: &[u8], patience: Duration) -> Vec<u8> {
+    let (Some(mut stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
+        return Vec::new();
+    };
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        // A child that dies while it reads is seen by its missing answer.
+        scope.spawn(move || drop(stdin.write_all(bytes)));
+        scope.spawn(move || {
+            let mut answer = Vec::new();
+            let read = stdout.read_to_end(&mut answer);
+            let _ = sender.send(if read.is_ok() { answer } else { Vec::new() });
+        });
+        receiver.recv_timeout(patience).unwrap_or_else(|_| {
+            // Ends both threads: their pipes break.
+            let _ = child.kill();
+            Vec::new()
+        })
+    })
+}
+
+/// The child could not set its limits.
+const CHILD_LIMITS_FAILED: i32 = 70;
+
+/// What the child does: sets its limits, reads a component from `input`, writes the answer to `output`. Returns its
+/// exit code.
+pub fn compile_child(
+    cpu_seconds: u64,
+    memory_bytes: u64,
+    mut input: impl Read,
+    mut output: impl Write,
+) -> i32 {
+    let set = |resource, limit| {
+        setrlimit(
+            resource,
+            Rlimit {
+                current: Some(limit),
+                maximum: Some(limit),
+            },
+        )
+        .is_ok()
+    };
+    let limited = set(Resource::Cpu, cpu_seconds)
+        && set(Resource::As, memory_bytes)
+        && set(Resource::Core, 0)
+        && set(Resource::Fsize, 0)
+        && set(Resource::Nofile, 16)
+        && set(Resource::Nproc, 0);
+    if !limited {
+        return CHILD_LIMITS_FAILED;
+    }
+    let mut bytes = Vec::new();
+    if input.read_to_end(&mut bytes).is_err() {
+        return 1;
+    }
+    let compiled = engine().and_then(|engine| engine.precompile_component(&bytes));
+    let (kind, answer) = match compiled {
+        Ok(artefact) => (OK, artefact),
+        Err(error) => (REFUSED, format!("{error:#}").into_bytes()),
+    };
+    i32::from(
+        output
+            .write_all(&[kind])
+            .and_then(|()| output.write_all(&answer))
+            .is_err(),
+    )
+}
+
+/// Says everything that an artefact depends on, so that another version or machine never finds it.
+fn cache_name(engine: &Engine, digest: Digest) -> String {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = std::hash::DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{digest}-{:016x}.cwasm", hasher.finish())
+}
+
+/// A cached file is its artefact behind the artefact's SHA-256; one that does not agree is as good as none.
+fn read_cached(path: &Path) -> Option<Vec<u8>> {
+    use sha2::Digest as _;
+    let file = std::fs::read(path).ok()?;
+    let (digest, artefact) = file.split_at_checked(32)?;
+    (Sha256::digest(artefact).as_slice() == digest).then(|| artefact.to_vec())
+}
+
+fn write_cached(path: &Path, artefact: &[u8]) -> std::io::Result<()> {
+    use sha2::Digest as _;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(&Sha256::digest(artefact))?;
+    file.write_all(artefact)?;
+    file.persist(path)?;
+    Ok(())
+}

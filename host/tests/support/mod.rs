@@ -1,0 +1,114 @@
+//! What several test binaries need: plugins that are ready to run, and made-up ticks.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::sync::{Arc, OnceLock};
+
+use serde_json::{Map, Value};
+use wigwag::{
+    log::{Messages, Offset, Topic},
+    plugin::{BUILT_IN, Compiler, Digest, Limits, Plugin, Runtime},
+    strategy::{Input, Strategy},
+};
+
+/// A plugin that misbehaves as it is told.
+pub(crate) const MISBEHAVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehave.wasm"));
+
+pub(crate) fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+        let compiler = Compiler::new(env!("CARGO_BIN_EXE_wigwag").into(), Some(cache));
+        Runtime::try_new(compiler, Limits::default()).expect("wasmtime runs here")
+    })
+}
+
+/// The built-ins and `misbehave`, by name.
+pub(crate) fn plugin(name: &str) -> Arc<Plugin> {
+    static PLUGINS: OnceLock<Vec<Arc<Plugin>>> = OnceLock::new();
+    let plugins = PLUGINS.get_or_init(|| {
+        let all = BUILT_IN.iter().map(|(_, bytes)| *bytes).chain([MISBEHAVE]);
+        all.map(|bytes| runtime().load(bytes).expect("loads"))
+            .collect()
+    });
+    plugins
+        .iter()
+        .find(|p| p.description().name == name)
+        .expect("one of ours")
+        .clone()
+}
+
+pub(crate) fn find(digest: Digest) -> Option<Arc<Plugin>> {
+    ["ma", "ema", "rsi", "misbehave"]
+        .map(plugin)
+        .into_iter()
+        .find(|p| p.digest() == digest)
+}
+
+/// A definition with these parameters; all symbols, values at every tick.
+pub(crate) fn strategy(id: &str, plugin_name: &str, params: Value) -> Arc<Strategy> {
+    let plugin = plugin(plugin_name);
+    let Value::Object(given) = params else {
+        panic!("parameters are an object")
+    };
+    let params: Map<String, Value> = plugin
+        .description()
+        .resolve(&given)
+        .expect("acceptable parameters");
+    Arc::new(Strategy {
+        id: id.to_owned(),
+        plugin: plugin_name.to_owned(),
+        plugin_digest: plugin.digest().to_string(),
+        params_digest: Strategy::digest_of(&params),
+        params,
+        symbols: None,
+        input: Input::Ticks,
+        values_interval_ms: 0,
+        enabled: true,
+        version: 1,
+    })
+}
+
+/// One tick as ingest writes it.
+pub(crate) fn tick(symbol: &str, time: f64, close: f64) -> String {
+    let (high, low) = (close + 0.25, close - 0.25);
+    format!(
+        r#"{{"stock_symbol":"{symbol}","opening_price":{close},"closing_price":{close},"high":{high},"low":{low},"volume":3,"timestamp":{time}}}"#
+    )
+}
+
+/// A walk that crosses its averages often: the `n`-th close of a symbol.
+pub(crate) fn close(symbol: usize, n: usize) -> f64 {
+    let n = n as f64 + 31.0 * symbol as f64;
+    let wave = (n * 0.37).sin() * 3.0 + (n * 0.11).sin() * 5.0 + (n * 1.9).cos();
+    ((100.0 + wave) * 100.0).round() / 100.0
+}
+
+/// Ticks of some symbols in turn.
+pub(crate) fn walk(symbols: usize, ticks: usize) -> Vec<String> {
+    let of = |n: usize| {
+        tick(
+            &format!("S{}", n % symbols),
+            1_700_000_000.0 + n as f64 * 0.1,
+            close(n % symbols, n / symbols),
+        )
+    };
+    (0..ticks).map(of).collect()
+}
+
+/// Messages of so many lines each, from an offset on.
+pub(crate) fn messages(lines: &[String], a_message: usize, first: Offset) -> Messages {
+    let mut messages = Messages::new();
+    for (n, lines) in lines.chunks(a_message).enumerate() {
+        messages.push(
+            Topic::Ticks,
+            0,
+            first + n as u64,
+            0,
+            b"",
+            lines.join("\n").as_bytes(),
+            [],
+        );
+    }
+    messages
+}
