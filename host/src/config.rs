@@ -10,7 +10,8 @@ use std::{
 };
 
 use clap::{Args, CommandFactory, FromArgMatches, ValueEnum};
-use serde::Deserialize;
+
+use crate::http::{TokenConfig, Tokens};
 
 /// The file that is read where `--config` names none.
 const DEFAULT_FILE: &str = "wigwag.toml";
@@ -177,7 +178,7 @@ pub struct ServeOptions {
 
     /// Tokens of the file.
     #[arg(skip)]
-    pub tokens: Vec<TokenEntry>,
+    pub tokens: Vec<TokenConfig>,
 }
 
 /// Where everything durable is kept.
@@ -260,18 +261,6 @@ impl std::str::FromStr for KeyValue {
             _ => Err("use KEY=VALUE".to_owned()),
         }
     }
-}
-
-/// A token that may be used, by its SHA-256.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TokenEntry {
-    /// Whose it is: stands in the audit log.
-    pub name: String,
-    /// SHA-256 of the token, lower-case hex: `printf %s TOKEN | sha256sum`.
-    pub sha256: String,
-    /// `ingest`, `plugins`, `admin`.
-    pub scopes: Vec<String>,
 }
 
 /// What is wrong with the configuration.
@@ -380,7 +369,7 @@ fn known_variables(
 struct ConfigFile {
     path: PathBuf,
     options: Vec<(String, String)>,
-    tokens: Vec<TokenEntry>,
+    tokens: Vec<TokenConfig>,
 }
 
 fn read_file(named: Option<&Path>) -> Result<Option<ConfigFile>, ConfigError> {
@@ -436,26 +425,7 @@ fn check(options: ServeOptions) -> Result<ServeOptions, ConfigError> {
         let message = "--roles names fewer than all; the embedded log takes all roles in one process: use --log kafka://... to share them";
         return Err(ConfigError::Other(message.to_owned()));
     }
-    for token in &options.tokens {
-        let is_digest =
-            token.sha256.len() == 64 && token.sha256.bytes().all(|b| b.is_ascii_hexdigit());
-        if !is_digest {
-            let (name, sha256) = (&token.name, &token.sha256);
-            return Err(ConfigError::Other(format!(
-                "token {name:?}: sha256 is {sha256:?}; use 64 hex digits"
-            )));
-        }
-        if let Some(scope) = token
-            .scopes
-            .iter()
-            .find(|s| !["ingest", "plugins", "admin"].contains(&s.as_str()))
-        {
-            let name = &token.name;
-            return Err(ConfigError::Other(format!(
-                "token {name:?}: scope is {scope:?}; use ingest, plugins or admin"
-            )));
-        }
-    }
+    Tokens::try_new(&options.tokens).map_err(|e| ConfigError::Other(e.to_string()))?;
     Ok(options)
 }
 
@@ -558,8 +528,8 @@ mod tests {
             "ci"
         );
         for (text, wanted) in [
-            (token("root", &digest), "scope is \"root\""),
-            (token("admin", "secret"), "sha256 is \"secret\""),
+            (token("root", &digest), "unknown variant `root`"),
+            (token("admin", "secret"), "sha256 is not 64 hex digits"),
         ] {
             let (_file, path) = file(&text);
             let error = read_with(&["--config", &path], &[])

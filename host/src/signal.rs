@@ -11,7 +11,7 @@ pub const SCHEMA: u32 = 1;
 
 /// One signal as it stands in `signals` and in the API. The order of the fields is the order of the JSON, and
 /// the same signal always has the same bytes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Signal {
     /// [`SCHEMA`].
     pub schema: u32,
@@ -38,6 +38,7 @@ pub struct Signal {
     /// One line for a person.
     pub reason: String,
     /// The strategy's values as at that tick; a series without a value is left out.
+    #[schema(value_type = std::collections::BTreeMap<String, f64>)]
     pub values: serde_json::Map<String, serde_json::Value>,
     /// Where the tick stands in `ticks`.
     pub partition: u32,

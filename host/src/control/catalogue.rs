@@ -250,6 +250,11 @@ impl Catalogue {
         );
     }
 
+    /// Before `changes` is read again from its beginning.
+    pub(super) fn forget_changes(&mut self) {
+        self.running.clear();
+    }
+
     /// Takes the next record of `changes`.
     pub(super) fn take_change(&mut self, change: Change) {
         let key = (change.strategy, change.partition);

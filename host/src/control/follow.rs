@@ -47,6 +47,9 @@ fn follow(
     n: usize,
     take: impl Fn(MessageRef<'_>),
 ) -> Result<(), LogError> {
+    if topic == Topic::Changes {
+        shared.catalogue().forget_changes();
+    }
     let mut starts = Vec::new();
     let mut ends = Vec::new();
     for partition in 0..topic.partitions(log.partitions()) {

@@ -166,6 +166,10 @@ fn share(context: &Context, owners: &mut Vec<JoinHandle<()>>) -> Result<(), LogE
         let lease = member.poll(Duration::from_millis(100))?;
         owners.retain(|owner| !owner.is_finished());
         let Some(lease) = lease else { continue };
+        // What an owner gave up because of the stop comes back at once.
+        if context.stop.load(Ordering::Relaxed) {
+            break;
+        }
         let context = context.clone();
         let name = format!("engine-{}", lease.partition());
         let owner = std::thread::Builder::new()

@@ -379,7 +379,7 @@ impl Description {
     }
 
     /// Resolved parameters as `configure` takes them.
-    pub(crate) fn arguments<'a>(
+    pub fn arguments<'a>(
         &'a self,
         resolved: &'a Map<String, Value>,
     ) -> Vec<(&'a str, ParamValue<'a>)> {

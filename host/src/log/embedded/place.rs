@@ -80,6 +80,11 @@ impl Place {
         }
     }
 
+    /// How messages name it, in a log of that name.
+    pub(super) fn named(&self, log: &str) -> String {
+        format!("{log}: {}/{}", self.topic, self.partition)
+    }
+
     pub(super) fn is_compacted(&self) -> bool {
         self.topic.cleanup() == Cleanup::Compact
     }

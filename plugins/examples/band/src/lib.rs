@@ -43,9 +43,17 @@ impl Strategy for Band {
     type State = State;
 
     fn new(params: Params) -> Result<Self, ParamError> {
-        let ema = Ema::try_new(params.period, Seed::Sma).map_err(|error| ParamError::new("period", error))?;
-        let fresh = State { ema, lower: Cross::new(), upper: Cross::new() };
-        Ok(Self { width: params.percent / 100.0, fresh })
+        let ema = Ema::try_new(params.period, Seed::Sma)
+            .map_err(|error| ParamError::new("period", error))?;
+        let fresh = State {
+            ema,
+            lower: Cross::new(),
+            upper: Cross::new(),
+        };
+        Ok(Self {
+            width: params.percent / 100.0,
+            fresh,
+        })
     }
 
     fn warm_up_ticks(&self) -> u32 {
@@ -59,7 +67,10 @@ impl Strategy for Band {
     fn on_tick(&mut self, state: &mut State, tick: &Tick<Self>, out: &mut Out<'_, Self>) {
         let close = tick.close();
         let ema = state.ema.update(close);
-        let (lower, upper) = (ema.map(|ema| ema * (1.0 - self.width)), ema.map(|ema| ema * (1.0 + self.width)));
+        let (lower, upper) = (
+            ema.map(|ema| ema * (1.0 - self.width)),
+            ema.map(|ema| ema * (1.0 + self.width)),
+        );
         out.values([lower, upper]);
         if state.lower.update(lower.map(|lower| close - lower)) == Some(Crossing::Up) {
             out.buy(0.5, "close came back into the band from below");

@@ -1,0 +1,218 @@
+//! Strategies: defined, changed, removed, and what each is doing.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    App,
+    auth::{Caller, ToDeploy, ToRead},
+    body::{JsonBody, Query},
+    problem::{BAD_REQUEST, NOT_FOUND, Problem},
+};
+use crate::control::{Precondition, StrategyInfo, StrategyRequest};
+
+/// All strategies.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StrategiesList {
+    /// By id.
+    strategies: Vec<StrategyInfo>,
+}
+
+/// Lists the strategies, by id.
+#[utoipa::path(
+    get, path = "/v1/strategies", tag = "strategies",
+    responses(
+        (status = 200, description = "by id", body = StrategiesList),
+        (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("bearer" = []), ("session" = []))
+)]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    _: Caller<ToRead>,
+    Query(()): Query<()>,
+) -> Json<StrategiesList> {
+    Json(StrategiesList {
+        strategies: app.control.strategies(),
+    })
+}
+
+/// Gives one strategy, and what it is doing on each partition.
+#[utoipa::path(
+    get, path = "/v1/strategies/{id}", tag = "strategies",
+    params(
+        ("id" = String, Path, description = "its id"),
+        ("If-None-Match" = Option<String>, Header, description = "etag of what is known; unchanged is 304"),
+    ),
+    responses(
+        (status = 200, description = "the strategy", body = StrategyInfo, headers(("ETag" = String))),
+        (status = 304, description = "its definition is unchanged"),
+        (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "there is none", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("bearer" = []), ("session" = []))
+)]
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    _: Caller<ToRead>,
+    Path(id): Path<String>,
+    Query(()): Query<()>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Some(strategy) = app.control.strategy(&id) else {
+        return Err(not_found(&id));
+    };
+    let known = etags(&headers, header::IF_NONE_MATCH)?;
+    if known
+        .iter()
+        .any(|etag| etag == "*" || *etag == strategy.etag)
+    {
+        return Ok((StatusCode::NOT_MODIFIED, etag_header(&strategy)).into_response());
+    }
+    Ok((etag_header(&strategy), Json(strategy)).into_response())
+}
+
+/// Defines or changes a strategy: another plugin or other parameters are an upgrade or a rollback. The engines take it
+/// up at their next step, warmed up from the log.
+#[utoipa::path(
+    put, path = "/v1/strategies/{id}", tag = "strategies", request_body = StrategyRequest,
+    params(
+        ("id" = String, Path, description = "1 to 64 characters from a-z 0-9 . _ -, the first a letter or digit"),
+        ("If-Match" = Option<String>, Header, description = "etag that it must have"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: it must not exist"),
+    ),
+    responses(
+        (status = 201, description = "it is new", body = StrategyInfo, headers(("ETag" = String))),
+        (status = 200, description = "it is changed", body = StrategyInfo, headers(("ETag" = String))),
+        (status = 400, description = "not JSON, or wrong headers", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "no known token was sent", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "a token without scope `plugins`, or a foreign Host or Origin", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "there are too many", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "it is not in the state that the headers name", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "the body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "another content type or encoding", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "each wrong field, in `errors`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the log did not take it; it may be tried again", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = ["plugins"]), ("session" = ["plugins"]))
+)]
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    caller: Caller<ToDeploy>,
+    Path(id): Path<String>,
+    Query(()): Query<()>,
+    headers: HeaderMap,
+    JsonBody(request): JsonBody<StrategyRequest>,
+) -> Result<Response, Problem> {
+    let precondition = precondition(&app, &id, &headers)?;
+    let (strategy, created) = app
+        .control
+        .put_strategy(&id, request, precondition, caller.name())
+        .await?;
+    let status = match created {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    Ok((status, etag_header(&strategy), Json(strategy)).into_response())
+}
+
+/// Removes a strategy; the engines stop it at their next step. Its signals stay.
+#[utoipa::path(
+    delete, path = "/v1/strategies/{id}", tag = "strategies",
+    params(
+        ("id" = String, Path, description = "its id"),
+        ("If-Match" = Option<String>, Header, description = "etag that it must have"),
+    ),
+    responses(
+        (status = 204, description = "it is removed"),
+        (status = 400, description = "wrong headers", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "no known token was sent", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "a token without scope `plugins`, or a foreign Host or Origin", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "there is none", body = Problem, content_type = "application/problem+json"),
+        (status = 412, description = "it is not in the state that the header names", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the log did not take it; it may be tried again", body = Problem, content_type = "application/problem+json"),
+    ),
+    security(("bearer" = ["plugins"]), ("session" = ["plugins"]))
+)]
+pub(super) async fn remove(
+    State(app): State<Arc<App>>,
+    caller: Caller<ToDeploy>,
+    Path(id): Path<String>,
+    Query(()): Query<()>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let precondition = precondition(&app, &id, &headers)?;
+    app.control
+        .remove_strategy(&id, precondition, caller.name())
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn not_found(id: &str) -> Problem {
+    Problem::new(
+        NOT_FOUND,
+        format!("strategy {id:?} is not here; see /v1/strategies"),
+    )
+}
+
+fn etag_header(strategy: &StrategyInfo) -> [(HeaderName, HeaderValue); 1] {
+    let etag = HeaderValue::try_from(&strategy.etag);
+    [(
+        header::ETAG,
+        etag.unwrap_or_else(|_| HeaderValue::from_static("\"\"")),
+    )]
+}
+
+/// Of several etags in If-Match, the one that the strategy has now.
+fn precondition(app: &App, id: &str, headers: &HeaderMap) -> Result<Precondition, Problem> {
+    let mut wanted = etags(headers, header::IF_MATCH)?;
+    let unwanted = etags(headers, header::IF_NONE_MATCH)?;
+    match (wanted.len(), unwanted.as_slice()) {
+        (0, []) => Ok(Precondition::Any),
+        (0, [star]) if star == "*" => Ok(Precondition::Absent),
+        (0, _) => Err(Problem::new(
+            BAD_REQUEST,
+            "If-None-Match is not *; a write takes * only, which means: where it does not exist",
+        )),
+        (_, []) => {
+            let now = app.control.strategy(id).map(|strategy| strategy.etag);
+            let at = wanted.iter().position(|etag| Some(etag) == now.as_ref());
+            Ok(Precondition::Exists(wanted.swap_remove(at.unwrap_or(0))))
+        }
+        _ => Err(Problem::new(
+            BAD_REQUEST,
+            "If-Match and If-None-Match are both given; use one of them",
+        )),
+    }
+}
+
+/// The etags of a header, each with its quotes, or `*`.
+fn etags(headers: &HeaderMap, name: HeaderName) -> Result<Vec<String>, Problem> {
+    let mut etags = Vec::new();
+    for value in headers.get_all(&name) {
+        let text = value.to_str().unwrap_or_default();
+        for etag in text.split(',').map(str::trim) {
+            // A weak comparison would do for reading, and the strategies' etags are strong.
+            let etag = etag.strip_prefix("W/").unwrap_or(etag);
+            let quoted = etag.len() >= 2 && etag.starts_with('"') && etag.ends_with('"');
+            if !quoted && etag != "*" {
+                return Err(Problem::new(
+                    BAD_REQUEST,
+                    format!(
+                        "{name} is {text:?}; use etags in quotes, as the ETag header has them, or *"
+                    ),
+                ));
+            }
+            etags.push(etag.to_owned());
+        }
+    }
+    Ok(etags)
+}

@@ -1,0 +1,479 @@
+//! What all clients of one cluster share: names, settings, the words of an error, and whether a broker answers.
+
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext, Offset as KafkaOffset, TopicPartitionList,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tracing::{debug, warn};
+
+use super::Options;
+use crate::log::{Bounds, Group, LogError, Offset, Topic};
+
+/// How long a question to the cluster may take.
+pub(super) const ASK_LIMIT: Duration = Duration::from_secs(10);
+/// How often it is asked whether it still answers, and how long that may take.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+const WATCH_LIMIT: Duration = Duration::from_secs(2);
+
+/// A message with key, headers and framing stays below the broker's default limit (1 MiB and some bytes).
+pub(super) const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// Settings on which a guarantee rests, or which this module sets for each client by itself.
+const OURS: [&str; 17] = [
+    "acks",
+    "auto.offset.reset",
+    "bootstrap.servers",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "group.id",
+    "group.protocol",
+    "isolation.level",
+    "message.max.bytes",
+    "message.timeout.ms",
+    "metadata.broker.list",
+    "partition.assignment.strategy",
+    "request.required.acks",
+    "session.timeout.ms",
+    "transactional.id",
+];
+
+/// One cluster as one log sees it.
+pub(super) struct Cluster {
+    options: Options,
+    names: [String; Topic::ALL.len()],
+    health: Arc<Health>,
+    /// For questions only: assigned to nothing. It reads uncommitted, so that an end is the high watermark and
+    /// not the last stable offset.
+    asking: BaseConsumer<Plain>,
+}
+
+impl Cluster {
+    pub(super) fn new(options: Options) -> Result<Self, LogError> {
+        if let Some((name, value)) = options
+            .extra
+            .iter()
+            .find(|(name, _)| OURS.contains(&name.as_str()))
+        {
+            return Err(LogError::Mismatch(format!(
+                "librdkafka setting \"{name}\" is \"{value}\"; it is not to be changed, since a guarantee rests on it"
+            )));
+        }
+        if options.partitions == 0 {
+            return Err(LogError::Mismatch("partitions is 0; use 1 or more".into()));
+        }
+        let names = Topic::ALL.map(|topic| format!("{}{topic}", options.prefix));
+        let health = Arc::new(Health::new(&options.brokers));
+        let mut config = settings(&options);
+        config.set("isolation.level", "read_uncommitted");
+        let asking = create(&options, config, Plain(Arc::clone(&health)))?;
+        Ok(Self {
+            options,
+            names,
+            health,
+            asking,
+        })
+    }
+
+    pub(super) const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(super) const fn health(&self) -> &Arc<Health> {
+        &self.health
+    }
+
+    /// A topic's name on the cluster.
+    pub(super) fn name(&self, topic: Topic) -> &str {
+        // `Topic::ALL` is in the order of declaration, which is what `as` counts by.
+        &self.names[topic as usize]
+    }
+
+    pub(super) fn group(&self, group: Group) -> String {
+        format!("{}{}", self.options.prefix, group.name())
+    }
+
+    /// Settings for any client.
+    pub(super) fn settings(&self) -> ClientConfig {
+        settings(&self.options)
+    }
+
+    /// Settings for a consumer of committed messages.
+    pub(super) fn consumer_settings(&self) -> ClientConfig {
+        let mut config = self.settings();
+        config
+            .set("isolation.level", "read_committed")
+            // An offset that retention removed is the caller's matter, never a silent jump.
+            .set("auto.offset.reset", "error")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // A fetch is answered at the first byte; this is only how long an empty one is held.
+            .set("fetch.wait.max.ms", "50")
+            .set("fetch.error.backoff.ms", "100")
+            // At its default of 1 s, reading faster than a full queue costs a factor of 3.5 to 7.
+            .set("fetch.queue.backoff.ms", "5")
+            .set("queued.min.messages", "50000")
+            .set("queued.max.messages.kbytes", "8192");
+        config
+    }
+
+    /// A client, with what the operator wants beyond `config`.
+    pub(super) fn create<C, T>(&self, config: ClientConfig, context: C) -> Result<T, LogError>
+    where
+        C: ClientContext,
+        T: FromClientConfigAndContext<C>,
+    {
+        create(&self.options, config, context)
+    }
+
+    pub(super) fn unavailable(&self, detail: impl Into<String>) -> LogError {
+        self.health.unavailable(detail)
+    }
+
+    /// Why a question was not answered, in words.
+    pub(super) fn no_answer(&self, what: &str, error: &KafkaError) -> LogError {
+        self.listen();
+        self.unavailable(format!("{what}: {}", self.health.told(error)))
+    }
+
+    /// Hears what was said to the asking client while nobody listened.
+    fn listen(&self) {
+        while self.asking.poll(Duration::from_millis(1)).is_some() {}
+    }
+
+    /// The same for one about a partition.
+    fn unanswered(&self, what: &str, topic: Topic, partition: u32, error: &KafkaError) -> LogError {
+        self.no_answer(
+            &format!("{what} of {}/{partition}", self.name(topic)),
+            error,
+        )
+    }
+
+    /// Refuses a partition that there is not.
+    pub(super) fn require(&self, topic: Topic, partition: u32) -> Result<(), LogError> {
+        let count = topic.partitions(self.options.partitions);
+        if partition < count {
+            return Ok(());
+        }
+        Err(LogError::Mismatch(format!(
+            "{}/{partition} does not exist: the topic has {count} partitions",
+            self.name(topic)
+        )))
+    }
+
+    pub(super) fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        self.require(topic, partition)?;
+        let (start, end) = self
+            .asking
+            .fetch_watermarks(self.name(topic), number(partition), ASK_LIMIT)
+            .map_err(|error| self.unanswered("offsets", topic, partition, &error))?;
+        Ok(Bounds {
+            start: offset(start),
+            end: offset(end),
+        })
+    }
+
+    pub(super) fn offset_at(
+        &self,
+        topic: Topic,
+        partition: u32,
+        timestamp_ms: i64,
+    ) -> Result<Offset, LogError> {
+        self.require(topic, partition)?;
+        // librdkafka takes the time where the offset goes, and negative ones have other meanings there.
+        let wanted = list(
+            self.name(topic),
+            partition,
+            KafkaOffset::Offset(timestamp_ms.max(0)),
+        );
+        let answer = wanted
+            .and_then(|wanted| self.asking.offsets_for_times(wanted, ASK_LIMIT))
+            .and_then(|answer| {
+                let elements = answer.elements();
+                let element = elements.first().ok_or(KafkaError::NoMessageReceived)?;
+                element.error().map(|()| element.offset())
+            })
+            .map_err(|error| self.unanswered("offset at a time", topic, partition, &error))?;
+        match answer {
+            KafkaOffset::Offset(found) => Ok(offset(found)),
+            _ => Ok(self.bounds(topic, partition)?.end),
+        }
+    }
+
+    /// What `position` of a partition became unreadable by: retention, or a topic that is not the one it was.
+    /// None where it is readable.
+    pub(super) fn unreadable(
+        &self,
+        topic: Topic,
+        partition: u32,
+        position: Offset,
+    ) -> Result<Option<LogError>, LogError> {
+        let Bounds { start, end } = self.bounds(topic, partition)?;
+        Ok(if position < start {
+            Some(LogError::Gone {
+                topic,
+                partition,
+                offset: position,
+                start,
+            })
+        } else if position > end {
+            Some(LogError::Damaged {
+                log: format!("topic \"{}\" on {}", self.name(topic), self.options.brokers),
+                detail: format!(
+                    "{topic}/{partition} ends at offset {end}, and {position} was asked for: it was cut or created anew"
+                ),
+            })
+        } else {
+            None
+        })
+    }
+
+    pub(super) fn check(&self) -> Result<(), LogError> {
+        self.health
+            .seen()
+            .answers
+            .clone()
+            .map_err(|detail| self.unavailable(detail))
+    }
+
+    pub(super) const fn client(&self) -> &BaseConsumer<Plain> {
+        &self.asking
+    }
+
+    /// Asks for the leaders of `ticks`; an answer without one is none.
+    fn ask_for_leaders(&self) -> Result<(), String> {
+        let name = self.name(Topic::Ticks);
+        let metadata = self.asking.fetch_metadata(Some(name), WATCH_LIMIT);
+        self.listen();
+        let metadata = metadata.map_err(|error| self.health.told(&error))?;
+        let partitions = metadata
+            .topics()
+            .first()
+            .map_or(&[][..], |topic| topic.partitions());
+        match partitions.iter().find(|partition| partition.leader() < 0) {
+            Some(partition) => Err(format!("{name}/{} has no leader", partition.id())),
+            None if partitions.is_empty() => {
+                Err(format!("topic \"{name}\" does not exist any more"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Settings for any client of the cluster.
+fn settings(options: &Options) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &options.brokers)
+        .set("client.id", "wigwag")
+        .set("socket.nagle.disable", "true")
+        .set("socket.keepalive.enable", "true")
+        // Half-open connections are found out within this time instead of the default minute.
+        .set("socket.timeout.ms", "10000")
+        .set("socket.connection.setup.timeout.ms", "5000")
+        .set("reconnect.backoff.ms", "50")
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("log.connection.close", "false");
+    config.set_log_level(RDKafkaLogLevel::Warning);
+    config
+}
+
+/// A client, with what the operator wants beyond `config`.
+fn create<C, T>(options: &Options, mut config: ClientConfig, context: C) -> Result<T, LogError>
+where
+    C: ClientContext,
+    T: FromClientConfigAndContext<C>,
+{
+    config.extend(options.extra.iter().cloned());
+    config
+        .create_with_context(context)
+        .map_err(|error| LogError::Mismatch(format!("librdkafka refuses its settings: {error}")))
+}
+
+/// A list of one partition.
+pub(super) fn list(
+    name: &str,
+    partition: u32,
+    offset: KafkaOffset,
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition_offset(name, number(partition), offset)?;
+    Ok(list)
+}
+
+/// A partition as Kafka writes it.
+pub(super) fn number(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}
+
+/// An offset as Kafka writes it, where it is one.
+pub(super) fn offset(raw: i64) -> Offset {
+    Offset::try_from(raw).unwrap_or(0)
+}
+
+/// What the clients of a cluster were told last.
+pub(super) struct Health {
+    log: String,
+    seen: Mutex<Seen>,
+    asked: Condvar,
+}
+
+struct Seen {
+    answers: Result<(), String>,
+    last_error: Option<String>,
+    /// Something went wrong: ask now.
+    alarmed: bool,
+    stopped: bool,
+}
+
+impl Health {
+    fn new(brokers: &str) -> Self {
+        Self {
+            log: format!("Kafka at {brokers}"),
+            seen: Mutex::new(Seen {
+                answers: Ok(()),
+                last_error: None,
+                alarmed: false,
+                stopped: false,
+            }),
+            asked: Condvar::new(),
+        }
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn unavailable(&self, detail: impl Into<String>) -> LogError {
+        LogError::Unavailable {
+            log: self.log.clone(),
+            detail: detail.into(),
+        }
+    }
+
+    /// An error in words, with what was last heard from a broker: librdkafka's own say neither which nor why.
+    pub(super) fn told(&self, error: &KafkaError) -> String {
+        let code = error.rdkafka_error_code();
+        let transport = matches!(
+            code,
+            Some(
+                RDKafkaErrorCode::OperationTimedOut
+                    | RDKafkaErrorCode::AllBrokersDown
+                    | RDKafkaErrorCode::BrokerTransportFailure
+                    | RDKafkaErrorCode::MessageTimedOut
+            )
+        );
+        match &self.seen().last_error {
+            Some(last) if transport => format!("{error}; last heard: {last}"),
+            _ => error.to_string(),
+        }
+    }
+
+    /// What librdkafka says to any client by itself.
+    pub(super) fn error(&self, error: &KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        if code == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        debug!(log = self.log, %error, reason, "kafka client error");
+        let mut seen = self.seen();
+        // This one only counts the others.
+        if code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            seen.last_error = Some(reason.to_owned());
+        }
+        seen.alarmed = true;
+        drop(seen);
+        self.asked.notify_all();
+    }
+
+    /// A line that librdkafka would print.
+    pub(super) fn line(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        // A broker that cannot be reached is told once a second to each client, and by `check`.
+        if (level as i32) < RDKafkaLogLevel::Error as i32 {
+            warn!(log = self.log, facility, message, "librdkafka");
+        } else {
+            debug!(log = self.log, facility, message, "librdkafka");
+        }
+    }
+}
+
+/// A client's ear that only listens.
+#[derive(Clone)]
+pub(super) struct Plain(pub(super) Arc<Health>);
+
+impl ClientContext for Plain {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.0.line(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.0.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Plain {}
+
+/// Keeps asking the cluster whether it answers, until dropped.
+pub(super) struct Watch(Arc<Cluster>);
+
+impl Watch {
+    pub(super) fn new(cluster: Arc<Cluster>) -> Result<Self, LogError> {
+        let asking = Arc::clone(&cluster);
+        spawn("kafka-watch", move || {
+            loop {
+                let answers = asking.ask_for_leaders();
+                let mut seen = asking.health.seen();
+                seen.answers = answers;
+                seen.alarmed = false;
+                let (seen, _) = asking
+                    .health
+                    .asked
+                    .wait_timeout_while(seen, WATCH_INTERVAL, |seen| !seen.stopped && !seen.alarmed)
+                    .unwrap_or_else(PoisonError::into_inner);
+                if seen.stopped {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self(cluster))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // The thread is not waited for: a question without an answer would hold up whoever stops.
+        self.0.health.seen().stopped = true;
+        self.0.health.asked.notify_all();
+    }
+}
+
+/// A named thread.
+pub(super) fn spawn(
+    name: impl Into<String>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<(), LogError> {
+    let name = name.into();
+    thread::Builder::new()
+        .name(name.clone())
+        .spawn(run)
+        .map(drop)
+        .map_err(|error| LogError::Unavailable {
+            log: "this machine".into(),
+            detail: format!("thread \"{name}\": {error}"),
+        })
+}
+
+/// Drops a client elsewhere: closing one can take long, and can hang.
+pub(super) fn retire<T: Send + 'static>(client: T) {
+    // Where no thread can be had, the client is dropped here as the closure is.
+    let _ = spawn("kafka-close", move || drop(client));
+}

@@ -1,0 +1,202 @@
+//! Reads committed messages of given partitions; belongs to no group.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Message, Offset as KafkaOffset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use super::{
+    cluster::{Cluster, Plain, number, offset, retire},
+    fetch::{self, Stopped},
+};
+use crate::log::{LogError, Messages, Offset, Reader, Start, Topic};
+
+/// One consumer over some partitions.
+pub(super) struct KafkaReader {
+    cluster: Arc<Cluster>,
+    /// Some until the drop.
+    consumer: Option<BaseConsumer<Plain>>,
+    starts: Vec<Start>,
+    /// Said by the client after messages that had to be handed over first.
+    said: Option<KafkaError>,
+    /// Why there is no going on.
+    ended: Option<LogError>,
+    /// The sum of all positions when the end of a partition was last seen.
+    at_end: Offset,
+}
+
+impl KafkaReader {
+    pub(super) fn new(cluster: Arc<Cluster>, starts: &[Start]) -> Result<Self, LogError> {
+        let mut assignment = TopicPartitionList::with_capacity(starts.len());
+        for start in starts {
+            cluster.require(start.topic, start.partition)?;
+            let from = KafkaOffset::Offset(i64::try_from(start.offset).unwrap_or(i64::MAX));
+            assignment
+                .add_partition_offset(cluster.name(start.topic), number(start.partition), from)
+                .map_err(|error| LogError::Mismatch(format!("{start:?}: {error}")))?;
+        }
+        let mut config = cluster.consumer_settings();
+        config
+            // The client wants a group even where it joins none.
+            .set("group.id", format!("{}reader", cluster.options().prefix))
+            // Wakes a poll at the end, behind which only a transaction's marker may stand.
+            .set("enable.partition.eof", "true");
+        let consumer: BaseConsumer<Plain> =
+            cluster.create(config, Plain(Arc::clone(cluster.health())))?;
+        consumer
+            .assign(&assignment)
+            .map_err(|error| cluster.unavailable(format!("reading {starts:?}: {error}")))?;
+        Ok(Self {
+            cluster,
+            consumer: Some(consumer),
+            starts: starts.to_vec(),
+            said: None,
+            ended: None,
+            at_end: starts.iter().map(|start| start.offset).sum(),
+        })
+    }
+
+    /// What a caller must know of what the client said; true where there is something to see at once.
+    fn judge(&mut self, error: &KafkaError) -> Result<bool, LogError> {
+        match error.rdkafka_error_code() {
+            None | Some(RDKafkaErrorCode::PartitionEOF) => {
+                // Behind the last message may stand a transaction's marker, and the position has passed it: whoever
+                // reads up to an end need not wait longer.
+                let at_end = self
+                    .starts
+                    .iter()
+                    .map(|start| self.position(start.topic, start.partition))
+                    .sum();
+                Ok(std::mem::replace(&mut self.at_end, at_end) != at_end)
+            }
+            // What the client tries again by itself.
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::Resolve
+                | RDKafkaErrorCode::OperationTimedOut,
+            ) => Ok(false),
+            // The client does not say of which partition.
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                for Start {
+                    topic, partition, ..
+                } in self.starts.clone()
+                {
+                    if let Some(why) = self.cluster.unreadable(
+                        topic,
+                        partition,
+                        self.position(topic, partition),
+                    )? {
+                        self.ended = Some(why.clone());
+                        return Err(why);
+                    }
+                }
+                Err(self
+                    .cluster
+                    .unavailable(format!("reading {}: {error}", self.places())))
+            }
+            Some(_) => {
+                let told = self.cluster.health().told(error);
+                Err(self
+                    .cluster
+                    .unavailable(format!("reading {}: {told}", self.places())))
+            }
+        }
+    }
+
+    /// Where it stands, for an error.
+    fn places(&self) -> String {
+        let place = |&Start {
+                         topic, partition, ..
+                     }: &Start| {
+            format!(
+                "{}/{partition} at offset {}",
+                self.cluster.name(topic),
+                self.position(topic, partition)
+            )
+        };
+        let mut places: Vec<_> = self.starts.iter().take(3).map(place).collect();
+        if self.starts.len() > 3 {
+            places.push(format!("{} more", self.starts.len() - 3));
+        }
+        places.join(", ")
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(
+        &mut self,
+        into: &mut Messages,
+        max_bytes: usize,
+        timeout: Duration,
+    ) -> Result<(), LogError> {
+        if let Some(why) = &self.ended {
+            return Err(why.clone());
+        }
+        let deadline = Instant::now() + timeout;
+        let before = into.len();
+        loop {
+            let (cluster, starts) = (&self.cluster, &self.starts);
+            let topic = |name: &str| {
+                starts
+                    .iter()
+                    .map(|start| start.topic)
+                    .find(|&topic| cluster.name(topic) == name)
+            };
+            let wait = deadline.saturating_duration_since(Instant::now());
+            let stopped = match (self.said.take(), &self.consumer) {
+                (Some(error), _) => Stopped::Said(error),
+                (None, Some(consumer)) => fetch::fill(
+                    into,
+                    max_bytes,
+                    wait,
+                    |wait| consumer.poll(wait),
+                    |message| topic(message.topic()),
+                ),
+                (None, None) => return Ok(()),
+            };
+            match stopped {
+                Stopped::Said(error) if into.len() > before => {
+                    self.said = Some(error);
+                    return Ok(());
+                }
+                Stopped::Said(error) if self.judge(&error)? => return Ok(()),
+                // The next round finds the time over, or waits for the rest of it.
+                Stopped::Said(_) if Instant::now() < deadline => {}
+                Stopped::Said(_) | Stopped::Drained | Stopped::Full => return Ok(()),
+            }
+        }
+    }
+
+    fn position(&self, topic: Topic, partition: u32) -> Offset {
+        let start = || {
+            let of = |start: &&Start| (start.topic, start.partition) == (topic, partition);
+            self.starts.iter().find(of).map_or(0, |start| start.offset)
+        };
+        // The client counts a transaction's marker when it passes it by.
+        let positions = self
+            .consumer
+            .as_ref()
+            .and_then(|consumer| consumer.position().ok());
+        let found = positions
+            .as_ref()
+            .and_then(|list| list.find_partition(self.cluster.name(topic), number(partition)));
+        match found.map(|found| found.offset()) {
+            Some(KafkaOffset::Offset(at)) => offset(at).max(start()),
+            _ => start(),
+        }
+    }
+}
+
+impl Drop for KafkaReader {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            retire(consumer);
+        }
+    }
+}

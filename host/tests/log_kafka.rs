@@ -1,0 +1,429 @@
+//! What is particular to the log on Kafka, against a real broker. What it has in common with every log is in
+//! `log_conformance`.
+
+mod kafka_broker;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use kafka_broker as broker;
+use rdkafka::{
+    ClientConfig,
+    admin::{NewTopic, TopicReplication},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use wigwag::log::{
+    Append, Bounds, Group, Lease, Log, LogError, Member, Messages, Offset, Start, Step, Topic,
+    kafka::{KafkaLog, Options},
+};
+
+const PARTITIONS: u32 = 4;
+const DEADLINE: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(50);
+
+fn options(address: &str, prefix: &str) -> Options {
+    Options {
+        brokers: address.to_owned(),
+        prefix: prefix.to_owned(),
+        partitions: PARTITIONS,
+        group_session_timeout: Duration::from_secs(3),
+        ..Options::default()
+    }
+}
+
+fn open(prefix: &str) -> KafkaLog {
+    KafkaLog::open(options(broker::shared(), prefix)).expect("the log opens")
+}
+
+fn message(topic: Topic, partition: u32, value: &str) -> Append {
+    Append {
+        topic,
+        partition,
+        key: b"k".to_vec(),
+        value: value.into(),
+        headers: Vec::new(),
+    }
+}
+
+fn append(log: &KafkaLog, appends: Vec<Append>) -> Result<(), LogError> {
+    broker::wait(log.append(appends))
+}
+
+/// Tries until something comes of it.
+fn until<T>(what: &str, mut tries: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(done) = tries() {
+            return done;
+        }
+        assert!(Instant::now() < deadline, "waited {DEADLINE:?} for {what}");
+    }
+}
+
+fn lease_of(member: &mut dyn Member, partition: u32) -> Box<dyn Lease> {
+    until("a lease", || {
+        member
+            .poll(SHORT)
+            .expect("the member polls")
+            .filter(|lease| lease.partition() == partition)
+    })
+}
+
+fn commit(lease: &mut dyn Lease, position: Offset, appends: Vec<Append>) -> Result<(), LogError> {
+    lease.submit(Step { position, appends })?;
+    until("a step to settle", || match lease.settle(SHORT) {
+        Ok(true) => Some(Ok(())),
+        Ok(false) => None,
+        Err(error) => Some(Err(error)),
+    })
+}
+
+fn read_texts(log: &KafkaLog, topic: Topic, partition: u32) -> Vec<String> {
+    let Bounds { start, end } = log.bounds(topic, partition).expect("bounds");
+    let mut reader = log
+        .read(&[Start {
+            topic,
+            partition,
+            offset: start,
+        }])
+        .expect("a reader");
+    let mut messages = Messages::new();
+    until("the end of a partition", || {
+        reader.poll(&mut messages, 1 << 20, SHORT).expect("polls");
+        (reader.position(topic, partition) >= end).then_some(())
+    });
+    messages
+        .iter()
+        .map(|message| String::from_utf8(message.value.to_vec()).expect("text"))
+        .collect()
+}
+
+#[test]
+fn another_number_of_partitions_is_refused_with_both_numbers() {
+    let prefix = broker::prefix();
+    drop(open(&prefix));
+    let other = Options {
+        partitions: 6,
+        ..options(broker::shared(), &prefix)
+    };
+    let Err(LogError::Mismatch(text)) = KafkaLog::open(other) else {
+        panic!("6 partitions were taken for 4")
+    };
+    assert!(
+        text.contains(&format!(
+            "topic \"{prefix}ticks\" has 4 partitions and not 6"
+        )),
+        "{text}"
+    );
+    // Topics of one partition have it whatever `ticks` has.
+    assert!(!text.contains("control"), "{text}");
+}
+
+#[test]
+fn a_topic_that_would_forget_what_must_stay_is_refused() {
+    let prefix = broker::prefix();
+    let name = format!("{prefix}control");
+    let topic = NewTopic::new(&name, 1, TopicReplication::Fixed(1))
+        .set("message.timestamp.type", "LogAppendTime");
+    let created =
+        broker::wait(broker::admin(broker::shared()).create_topics([&topic], &broker::limits()));
+    created
+        .expect("an answer")
+        .remove(0)
+        .expect("the topic is created");
+    let Err(LogError::Mismatch(text)) = KafkaLog::open(options(broker::shared(), &prefix)) else {
+        panic!("it was taken")
+    };
+    assert!(
+        text.contains(&format!(
+            "topic \"{name}\": cleanup.policy is \"delete\" and must be compact"
+        )),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_setting_that_a_guarantee_rests_on_is_refused_and_so_is_an_unknown_one() {
+    for (name, value) in [("enable.idempotence", "false"), ("no.such.setting", "1")] {
+        let extra = vec![(name.to_owned(), value.to_owned())];
+        let refused = KafkaLog::open(Options {
+            extra,
+            ..options("127.0.0.1:1", "")
+        });
+        let Err(LogError::Mismatch(text)) = refused else {
+            panic!("{name} was taken")
+        };
+        assert!(text.contains(name), "{text}");
+    }
+}
+
+#[test]
+fn no_broker_is_unavailable_and_names_the_address() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0")
+        .expect("a port")
+        .local_addr()
+        .expect("its address")
+        .to_string();
+    let Err(LogError::Unavailable { log, detail }) = KafkaLog::open(options(&nobody, "")) else {
+        panic!("it opened")
+    };
+    assert_eq!(log, format!("Kafka at {nobody}"));
+    assert!(detail.contains("Connection refused"), "{detail}");
+}
+
+#[test]
+fn an_owner_that_was_fenced_loses_its_step_and_goes_on_with_a_new_lease() {
+    let prefix = broker::prefix();
+    let log = open(&prefix);
+    append(
+        &log,
+        (0..4)
+            .map(|n| message(Topic::Ticks, 1, &n.to_string()))
+            .collect(),
+    )
+    .expect("appended");
+    let mut member = log.join(Group::Engine).expect("joins");
+    let mut lease = lease_of(&mut *member, 1);
+    assert_eq!(lease.fence().expect("fenced"), None);
+    commit(&mut *lease, 1, vec![message(Topic::Signals, 1, "first")]).expect("committed");
+
+    // As a process that was stopped, and goes on where it had just begun to take the partition over.
+    let zombie: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker::shared())
+        .set("transactional.id", format!("{prefix}engine-1"))
+        .create()
+        .expect("a producer");
+    zombie.init_transactions(DEADLINE).expect("initialised");
+
+    let lost =
+        commit(&mut *lease, 2, vec![message(Topic::Signals, 1, "fenced")]).expect_err("fenced");
+    assert!(
+        matches!(
+            lost,
+            LogError::Lost {
+                topic: Topic::Ticks,
+                partition: 1,
+                ..
+            }
+        ),
+        "{lost}"
+    );
+    drop(lease);
+
+    let mut lease = lease_of(&mut *member, 1);
+    assert_eq!(lease.fence().expect("fenced back"), Some(1));
+    lease.seek(1).expect("seeks");
+    let mut messages = Messages::new();
+    until("the messages after the position", || {
+        lease.poll(&mut messages, 1 << 20, SHORT).expect("polls");
+        (messages.len() == 3).then_some(())
+    });
+    assert_eq!(
+        messages
+            .iter()
+            .map(|message| message.offset)
+            .collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    commit(&mut *lease, 2, vec![message(Topic::Signals, 1, "second")]).expect("committed");
+    assert_eq!(read_texts(&log, Topic::Signals, 1), ["first", "second"]);
+}
+
+#[test]
+fn an_open_transaction_of_another_does_not_hide_the_end() {
+    let prefix = broker::prefix();
+    let log = open(&prefix);
+    append(&log, vec![message(Topic::Signals, 0, "before")]).expect("appended");
+    let other: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", broker::shared())
+        .set("transactional.id", format!("{prefix}other"))
+        .create()
+        .expect("a producer");
+    other.init_transactions(DEADLINE).expect("initialised");
+    other.begin_transaction().expect("begun");
+    let name = format!("{prefix}signals");
+    other
+        .send(
+            BaseRecord::<(), str>::to(&name)
+                .partition(0)
+                .payload("aborted"),
+        )
+        .map_err(|(error, _)| error)
+        .expect("sent");
+    other.flush(DEADLINE).expect("flushed");
+    append(&log, vec![message(Topic::Signals, 0, "after")]).expect("appended");
+
+    // "before", "aborted" and "after" are there; only the first can be read yet.
+    let end = log.bounds(Topic::Signals, 0).expect("bounds").end;
+    assert_eq!(end, 3);
+    let mut reader = log
+        .read(&[Start {
+            topic: Topic::Signals,
+            partition: 0,
+            offset: 0,
+        }])
+        .expect("a reader");
+    let mut messages = Messages::new();
+    until("the first message", || {
+        reader.poll(&mut messages, 1 << 20, SHORT).expect("polls");
+        (!messages.is_empty()).then_some(())
+    });
+    reader
+        .poll(&mut messages, 1 << 20, Duration::from_millis(300))
+        .expect("polls");
+    assert_eq!((messages.len(), reader.position(Topic::Signals, 0)), (1, 1));
+
+    other.abort_transaction(DEADLINE).expect("aborted");
+    until("the end", || {
+        reader.poll(&mut messages, 1 << 20, SHORT).expect("polls");
+        (reader.position(Topic::Signals, 0) >= end).then_some(())
+    });
+    let values: Vec<_> = messages.iter().map(|message| message.value).collect();
+    assert_eq!(values, [&b"before"[..], b"after"]);
+}
+
+/// Fences, reads and commits one message at a time as long as the lease holds; returns the longest time between two
+/// commits.
+fn work(mut lease: Box<dyn Lease>, stop: &dyn Fn() -> bool) -> (Duration, Option<LogError>) {
+    let partition = lease.partition();
+    let mut longest = Duration::ZERO;
+    let result = (|| {
+        let mut position = lease.fence()?.unwrap_or(0);
+        let mut last = Instant::now();
+        while !stop() {
+            position += 1;
+            commit(
+                &mut *lease,
+                position,
+                vec![message(Topic::Signals, partition, &position.to_string())],
+            )?;
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        Ok(())
+    })();
+    (longest, result.err())
+}
+
+#[test]
+fn partitions_that_stay_are_not_interrupted_when_members_come_and_go() {
+    let prefix = broker::prefix();
+    let log = open(&prefix);
+    let mut first = log.join(Group::Engine).expect("joins");
+    let mut leases: Vec<_> = (0..PARTITIONS)
+        .map(|_| until("a lease", || first.poll(SHORT).expect("polls")))
+        .collect();
+    leases.sort_by_key(|lease| lease.partition());
+    let stopped = std::sync::atomic::AtomicBool::new(false);
+    let stop = || stopped.load(std::sync::atomic::Ordering::Relaxed);
+    let (kept, moved): (Vec<_>, Vec<_>) = thread::scope(|scope| {
+        let workers: Vec<_> = leases
+            .into_iter()
+            .map(|lease| scope.spawn(move || work(lease, &stop)))
+            .collect();
+        let mut second = log.join(Group::Engine).expect("joins");
+        let taken: Vec<_> = (0..2)
+            .map(|_| {
+                let mut lease = until("a lease for the second", || {
+                    second.poll(SHORT).expect("polls")
+                });
+                lease.fence().expect("fenced");
+                lease.partition()
+            })
+            .collect();
+        // The first gets back what the second leaves.
+        drop(second);
+        let back: Vec<_> = (0..2)
+            .map(|_| {
+                let mut lease = until("a lease given back", || first.poll(SHORT).expect("polls"));
+                lease.fence().expect("fenced");
+                lease.partition()
+            })
+            .collect();
+        assert_eq!(
+            taken.iter().collect::<std::collections::BTreeSet<_>>(),
+            back.iter().collect::<std::collections::BTreeSet<_>>()
+        );
+        stopped.store(true, std::sync::atomic::Ordering::Relaxed);
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("a worker ends"))
+            .partition(|(_, error)| error.is_none())
+    });
+    assert_eq!(kept.len(), 2, "{moved:?}");
+    for (longest, _) in &kept {
+        assert!(
+            *longest < Duration::from_secs(2),
+            "a partition that stayed paused for {longest:?}"
+        );
+    }
+    for (_, error) in &moved {
+        assert!(matches!(error, Some(LogError::Lost { .. })), "{error:?}");
+    }
+    for partition in 0..PARTITIONS {
+        let seen = read_texts(&log, Topic::Signals, partition);
+        let expected: Vec<_> = (1..=seen.len()).map(|n| n.to_string()).collect();
+        assert_eq!(
+            seen, expected,
+            "signals/{partition} has each step once and in order"
+        );
+    }
+}
+
+#[test]
+fn a_broker_that_stops_and_comes_back_is_unavailable_and_then_goes_on() {
+    let mut broker = broker::Broker::start();
+    let log = KafkaLog::open(options(broker.address(), "")).expect("the log opens");
+    let mut member = log.join(Group::Engine).expect("joins");
+    let mut lease = lease_of(&mut *member, 0);
+    lease.fence().expect("fenced");
+    commit(&mut *lease, 1, vec![message(Topic::Signals, 0, "before")]).expect("committed");
+    let mut reader = log
+        .read(&[Start {
+            topic: Topic::Signals,
+            partition: 0,
+            offset: 0,
+        }])
+        .expect("a reader");
+    log.check().expect("it answers");
+
+    broker.stop();
+    let down = until("the check to notice", || {
+        thread::sleep(SHORT);
+        log.check().err()
+    });
+    assert!(down.to_string().contains(broker.address()), "{down}");
+    let refused = log.append(vec![message(Topic::Ticks, 0, "lost")]);
+    commit(&mut *lease, 2, vec![message(Topic::Signals, 0, "lost")]).expect_err("nobody is there");
+    let refused = broker::wait(refused).expect_err("nobody is there");
+    assert!(matches!(refused, LogError::Unavailable { .. }), "{refused}");
+    drop(lease);
+
+    broker.resume();
+    until("the check to notice", || {
+        thread::sleep(SHORT);
+        log.check().ok()
+    });
+    append(&log, vec![message(Topic::Ticks, 0, "after")]).expect("appended");
+    let position = until("a new lease to be fenced", || {
+        let mut lease = member
+            .poll(SHORT)
+            .ok()
+            .flatten()
+            .filter(|lease| lease.partition() == 0)?;
+        let position = lease.fence().ok()?;
+        commit(&mut *lease, 2, vec![message(Topic::Signals, 0, "after")]).ok()?;
+        Some(position)
+    });
+    assert_eq!(position, Some(1));
+    let mut messages = Messages::new();
+    until("the messages", || {
+        // A reader may say that the log was away, and then goes on.
+        let _ = reader.poll(&mut messages, 1 << 20, SHORT);
+        (messages.len() >= 2).then_some(())
+    });
+    let values: Vec<_> = messages.iter().map(|message| message.value).collect();
+    assert_eq!(values, [&b"before"[..], b"after"]);
+}
