@@ -9,15 +9,15 @@ mod support;
 use std::{hint::black_box, time::Duration};
 
 use serde::Deserialize;
-use support::{Market, figure, in_turn, plugin, selected, strategy, time};
+use support::{Market, figure, in_turn, median, plugin, selected, strategy, time};
 use wigwag::{
     engine::{CheckpointEvery, Outputs, Partition},
     log::{Messages, Topic},
     market::{Limits, Record, read_record},
 };
 
-/// Ticks that every run goes through in each round.
-const TICKS: usize = 100_000;
+/// Ticks that every run goes through in each round: few, so that a round in which something else ran is one of many.
+const TICKS: usize = 20_000;
 
 /// Of each symbol, in a second of the market's time.
 const TICKS_PER_SYMBOL_SECOND: f64 = 100.0;
@@ -25,7 +25,7 @@ const TICKS_PER_SYMBOL_SECOND: f64 = 100.0;
 /// Bytes that are fed at once.
 const POLL_BYTES: usize = 1 << 20;
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 41;
 
 fn main() {
     println!("MA + EMA + RSI; ns a tick, and ratio to serde_json::from_slice adding up the closes");
@@ -41,18 +41,19 @@ fn main() {
 
 fn measure(name: &str, symbols: usize, lines: usize) {
     let values = market(symbols).messages(TICKS / lines, lines);
-    let closes = || {
+    let lines_of_all: Vec<&str> = values.iter().flat_map(|value| value.lines()).collect();
+    let mut closes = || {
         let mut sum = 0.0;
-        for line in lines_of(&values) {
-            let tick: Tick<'_> = serde_json::from_slice(line).expect("a tick");
+        for line in &lines_of_all {
+            let tick: Tick<'_> = serde_json::from_slice(line.as_bytes()).expect("a tick");
             sum += black_box(tick).closing_price;
         }
         black_box(sum);
     };
     let read = || {
         let mut sum = 0.0;
-        for line in lines_of(&values) {
-            if let Ok(Record::Tick(tick)) = read_record(line, &Limits::none()) {
+        for line in &lines_of_all {
+            if let Ok(Record::Tick(tick)) = read_record(line.as_bytes(), &Limits::none()) {
                 sum += black_box(tick).close;
             }
         }
@@ -72,12 +73,15 @@ fn measure(name: &str, symbols: usize, lines: usize) {
         ],
     );
     let ns = |n: usize| measured.nanos[n] / TICKS as f64;
+    let checkpoint =
+        median(std::mem::take(&mut all.checkpoints)) / CheckpointEvery::default().rows as f64;
     figure(
         name,
         &format!("{:>9.2} x serde_json, {:.0} ns", measured.ratios[4], ns(4)),
     );
     println!(
-        "  serde_json {:.0}; read_record {:.0}; core without strategies {:.0}, with ma {:.0}, with all three {:.0}",
+        "  serde_json {:.0}; read_record {:.0}; core without strategies {:.0}, with ma {:.0}, with all three {:.0}; \
+         checkpoints {checkpoint:.0} more",
         ns(0),
         ns(1),
         ns(2),
@@ -110,18 +114,14 @@ fn market(symbols: usize) -> Market {
     Market::new(symbols, TICKS_PER_SYMBOL_SECOND * symbols as f64)
 }
 
-fn lines_of(values: &[String]) -> impl Iterator<Item = &[u8]> {
-    values
-        .iter()
-        .flat_map(|v| v.as_bytes().split(|&b| b == b'\n'))
-}
-
 /// One partition and its market, which go on from round to round.
 struct Run {
     partition: Partition,
     market: Market,
     lines: usize,
     offset: u64,
+    /// How long each checkpoint took, in nanoseconds.
+    checkpoints: Vec<f64>,
     ticks: u64,
     signals: u64,
     messages: usize,
@@ -141,6 +141,7 @@ impl Run {
             market: market(symbols),
             lines,
             offset: 0,
+            checkpoints: Vec::new(),
             ticks: 0,
             signals: 0,
             messages: 0,
@@ -173,6 +174,13 @@ impl Run {
     /// Feeds them, which alone counts.
     fn round(&mut self) -> Duration {
         let polls = self.polls();
+        if self.partition.rows_since_checkpoint() >= CheckpointEvery::default().rows {
+            let mut outputs = Outputs::default();
+            let took = time(|| {
+                black_box(self.partition.picture(&mut outputs).to_messages(0, 0));
+            });
+            self.checkpoints.push(took.as_nanos() as f64);
+        }
         time(|| self.feed(&polls))
     }
 
@@ -180,9 +188,6 @@ impl Run {
         for poll in polls {
             let mut outputs = Outputs::default();
             self.partition.feed(poll.iter(), &mut outputs);
-            if self.partition.rows_since_checkpoint() >= CheckpointEvery::default().rows {
-                black_box(self.partition.picture(&mut outputs).to_messages(0, 0));
-            }
             let outputs = black_box(outputs);
             self.ticks += outputs.counts.ticks;
             self.signals += outputs.counts.signals;

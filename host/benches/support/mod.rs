@@ -20,48 +20,48 @@ use wigwag::{
 };
 
 /// Whether the command line selects this benchmark: one of its words is a part of the name, or there is none.
-pub fn selected(name: &str) -> bool {
+pub(crate) fn selected(name: &str) -> bool {
     let mut words = std::env::args().skip(1).filter(|a| !a.starts_with('-'));
     let first = words.next();
     first.is_none_or(|first| name.contains(&first) || words.any(|word| name.contains(&word)))
 }
 
 /// Prints a figure that has no target.
-pub fn figure(name: &str, text: &str) {
+pub(crate) fn figure(name: &str, text: &str) {
     println!("{name:<44} {text}");
 }
 
 /// Prints a figure beside the most that it may be.
-pub fn at_most(name: &str, value: f64, unit: &str, most: f64) {
+pub(crate) fn at_most(name: &str, value: f64, unit: &str, most: f64) {
     let verdict = if value <= most { "reached" } else { "MISSED" };
     println!("{name:<44} {value:>9.2} {unit:<14} target <= {most} {verdict}");
 }
 
 /// Prints a figure beside the least that it may be.
-pub fn at_least(name: &str, value: f64, unit: &str, least: f64) {
+pub(crate) fn at_least(name: &str, value: f64, unit: &str, least: f64) {
     let verdict = if value >= least { "reached" } else { "MISSED" };
     println!("{name:<44} {value:>9.0} {unit:<14} target >= {least} {verdict}");
 }
 
 /// The middle one, or of two the higher.
-pub fn median(mut numbers: Vec<f64>) -> f64 {
+pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_by(f64::total_cmp);
     numbers[numbers.len() / 2]
 }
 
 /// The number below which this share of them lies.
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
 /// Medians of what ran in turn: of the times in nanoseconds, and of each one's ratio to the first of its round.
-pub struct Rounds {
-    pub nanos: Vec<f64>,
-    pub ratios: Vec<f64>,
+pub(crate) struct Rounds {
+    pub(crate) nanos: Vec<f64>,
+    pub(crate) ratios: Vec<f64>,
 }
 
 /// How long it takes.
-pub fn time(run: impl FnOnce()) -> Duration {
+pub(crate) fn time(run: impl FnOnce()) -> Duration {
     let started = Instant::now();
     run();
     started.elapsed()
@@ -69,7 +69,7 @@ pub fn time(run: impl FnOnce()) -> Duration {
 
 /// Runs all of them in each round, the first one as the baseline; every other round in reverse, so that none is
 /// always the one after a certain other. Each says how long it took. The first round does not count.
-pub fn in_turn(rounds: usize, runs: &mut [&mut dyn FnMut() -> Duration]) -> Rounds {
+pub(crate) fn in_turn(rounds: usize, runs: &mut [&mut dyn FnMut() -> Duration]) -> Rounds {
     let mut times = vec![Vec::with_capacity(rounds); runs.len()];
     for round in 0..=rounds {
         let mut order: Vec<usize> = (0..runs.len()).collect();
@@ -91,7 +91,7 @@ pub fn in_turn(rounds: usize, runs: &mut [&mut dyn FnMut() -> Duration]) -> Roun
 }
 
 /// Ticks of some symbols in turn: random walks in steps of a cent, at even distances in time.
-pub struct Market {
+pub(crate) struct Market {
     closes: Vec<f64>,
     random: u64,
     next: u64,
@@ -99,24 +99,24 @@ pub struct Market {
 }
 
 /// One tick. Its symbol is `Market::name` of the number.
-pub struct Tick {
-    pub symbol: u32,
-    pub time: f64,
-    pub open: f64,
-    pub high: f64,
-    pub low: f64,
-    pub close: f64,
-    pub volume: u64,
+pub(crate) struct Tick {
+    pub(crate) symbol: u32,
+    pub(crate) time: f64,
+    pub(crate) open: f64,
+    pub(crate) high: f64,
+    pub(crate) low: f64,
+    pub(crate) close: f64,
+    pub(crate) volume: u64,
 }
 
 impl Market {
     /// So many ticks of all symbols together in each second of their time.
-    pub fn new(symbols: usize, ticks_per_second: f64) -> Self {
+    pub(crate) fn new(symbols: usize, ticks_per_second: f64) -> Self {
         Self::starting_at(1_700_000_000.0, symbols, ticks_per_second)
     }
 
     /// The same from another time on, in seconds since the epoch.
-    pub fn starting_at(time: f64, symbols: usize, ticks_per_second: f64) -> Self {
+    pub(crate) fn starting_at(time: f64, symbols: usize, ticks_per_second: f64) -> Self {
         Self {
             closes: vec![100.0; symbols],
             random: 0x9e37_79b9_7f4a_7c15,
@@ -126,12 +126,12 @@ impl Market {
     }
 
     /// A symbol by its number.
-    pub fn name(symbol: u32) -> String {
+    pub(crate) fn name(symbol: u32) -> String {
         format!("S{symbol:04}")
     }
 
     /// The next tick.
-    pub fn tick(&mut self) -> Tick {
+    pub(crate) fn tick(&mut self) -> Tick {
         let symbol = (self.next % self.closes.len() as u64) as usize;
         let time = (self.next as f64 / self.ticks_per_second * 1e6).round() / 1e6;
         self.next += 1;
@@ -151,7 +151,7 @@ impl Market {
     }
 
     /// The next tick's JSON, as the generator writes it.
-    pub fn json(&mut self, out: &mut String) {
+    fn json(&mut self, out: &mut String) {
         let Tick {
             symbol,
             time,
@@ -170,7 +170,7 @@ impl Market {
     }
 
     /// The values of so many messages, each of so many lines.
-    pub fn messages(&mut self, messages: usize, lines: usize) -> Vec<String> {
+    pub(crate) fn messages(&mut self, messages: usize, lines: usize) -> Vec<String> {
         let message = |_| {
             let mut text = String::with_capacity(lines * 160);
             for line in 0..lines {
@@ -199,7 +199,7 @@ fn cents(price: f64) -> f64 {
 }
 
 /// The built-in plugin of that name, ready to run.
-pub fn plugin(name: &str) -> Arc<Plugin> {
+pub(crate) fn plugin(name: &str) -> Arc<Plugin> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let runtime = RUNTIME.get_or_init(|| {
         let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
@@ -214,7 +214,7 @@ pub fn plugin(name: &str) -> Arc<Plugin> {
 }
 
 /// A strategy as a new service has it: default parameters, all symbols, conflated values.
-pub fn strategy(id: &str, plugin: &Plugin) -> Arc<Strategy> {
+pub(crate) fn strategy(id: &str, plugin: &Plugin) -> Arc<Strategy> {
     let params = plugin.description().resolve(&serde_json::Map::new());
     let params = params.expect("defaults are acceptable");
     Arc::new(Strategy {
@@ -232,12 +232,12 @@ pub fn strategy(id: &str, plugin: &Plugin) -> Arc<Strategy> {
 }
 
 /// CPU time that this process has used, user and system.
-pub fn cpu_of_self() -> Duration {
+pub(crate) fn cpu_of_self() -> Duration {
     cpu_of(std::process::id())
 }
 
 /// CPU time that a process has used, user and system, in steps of 10 ms.
-pub fn cpu_of(pid: u32) -> Duration {
+pub(crate) fn cpu_of(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
     let (_, fields) = stat.rsplit_once(')').expect("the name is in parentheses");
     // utime and stime are fields 14 and 15 of proc(5), in ticks of 1/100 s; `fields` begins with field 3.

@@ -379,6 +379,7 @@ impl Description {
     }
 
     /// Resolved parameters as `configure` takes them.
+    #[must_use]
     pub fn arguments<'a>(
         &'a self,
         resolved: &'a Map<String, Value>,
