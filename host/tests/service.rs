@@ -513,6 +513,7 @@ async fn a_body_is_read_in_each_form_and_refused_as_a_whole_where_it_is_none() {
         (send(json_type, b"<html></html>".to_vec()), 400, "not JSON"),
         (send(json_type, b"\xff\xfe\x00".to_vec()), 400, "not UTF-8"),
         (send("image/png", b"{}".to_vec()), 415, "image/png"),
+        (send(json_type, vec![b' '; 10_000_000]), 413, "1000000"),
         (
             send(json_type, b"{}".to_vec()).header("Content-Encoding", "br"),
             415,
