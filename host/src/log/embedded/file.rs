@@ -130,11 +130,7 @@ fn check_watermark(
     };
     let lock = directory.file(LOCK_FILE);
     let detail = format!(
-<<<<<<< HEAD
-        "it holds {committed} offsets where {watermark} were committed: {name}-wal was lost or cut; bring it back, or remove {} to go on without the rest",
-=======
         "it holds {committed} offsets where {watermark} were committed: {name}-wal was lost or cut, or rows of it were; bring back what is missing, or remove {} to go on without it",
->>>>>>> embedded
         lock.display()
     );
     match sync {

@@ -19,16 +19,12 @@ pub(super) type Positions = HashMap<(Group, u32), Offset>;
 
 /// How much was ever committed: the sum of all ends and positions.
 pub(super) fn committed(places: &Places, positions: &Positions) -> u64 {
-<<<<<<< HEAD
-    places.iter().map(Place::end).sum::<u64>() + positions.values().sum::<u64>()
-=======
     let offsets = places
         .iter()
         .map(Place::end)
         .chain(positions.values().copied());
     // Only in a damaged file are they so large.
     offsets.fold(0, u64::saturating_add)
->>>>>>> embedded
 }
 
 pub(super) fn create(
