@@ -42,7 +42,7 @@ fn main() {
 fn measure(name: &str, symbols: usize, lines: usize) {
     let values = market(symbols).messages(TICKS / lines, lines);
     let lines_of_all: Vec<&str> = values.iter().flat_map(|value| value.lines()).collect();
-    let mut closes = || {
+    let closes = || {
         let mut sum = 0.0;
         for line in &lines_of_all {
             let tick: Tick<'_> = serde_json::from_slice(line.as_bytes()).expect("a tick");
