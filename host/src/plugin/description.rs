@@ -379,7 +379,8 @@ impl Description {
     }
 
     /// Resolved parameters as `configure` takes them.
-    pub(crate) fn arguments<'a>(
+    #[must_use]
+    pub fn arguments<'a>(
         &'a self,
         resolved: &'a Map<String, Value>,
     ) -> Vec<(&'a str, ParamValue<'a>)> {
