@@ -52,6 +52,8 @@ pub struct Limits {
     pub ingest_bytes: usize,
     /// The largest plugin in bytes.
     pub plugin_bytes: usize,
+    /// How long a body may take to arrive.
+    pub body_within: Duration,
     /// Streams open at once.
     pub streams: usize,
 }
@@ -61,6 +63,7 @@ impl Default for Limits {
         Self {
             ingest_bytes: 16 << 20,
             plugin_bytes: 64 << 20,
+            body_within: Duration::from_secs(30),
             streams: 1_000,
         }
     }

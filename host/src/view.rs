@@ -32,7 +32,7 @@ pub use query::{Page, PointsQuery, SignalsQuery};
 pub use session::Session;
 pub use subscription::{Event, Filter, Kinds, Subscription};
 
-/// How many rows are kept. Above it the oldest go.
+/// How many rows are kept, beside what is read at once with the newest. Above it the oldest that arrived go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Of `signals`: about 0.7 kB on disk and 50 bytes of memory each.

@@ -19,8 +19,8 @@ use super::problem::{
 };
 use crate::{market::Symbol, plugin::FieldError};
 
-/// A client that sends its body more slowly than this is not worth a connection.
-const BODY_WITHIN: Duration = Duration::from_secs(30);
+/// How long a definition or a token may take to arrive.
+const JSON_WITHIN: Duration = Duration::from_secs(10);
 
 /// Definitions and tokens are small.
 const MAX_JSON_BYTES: usize = 1 << 20;
@@ -28,11 +28,12 @@ const MAX_JSON_BYTES: usize = 1 << 20;
 /// Unpacking more than this would hold up the other tasks of an async thread.
 const UNPACK_HERE_BYTES: usize = 32 << 10;
 
-/// Reads a body of at most `limit` bytes, both as sent and unpacked.
+/// Reads a body of at most `limit` bytes, both as sent and unpacked, that has `within` to arrive.
 pub(super) async fn read_body(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
+    within: Duration,
 ) -> Result<Bytes, Problem> {
     let packed = is_gzip(headers)?;
     let announced = headers
@@ -41,15 +42,13 @@ pub(super) async fn read_body(
     if announced.is_some_and(|bytes: u64| bytes > limit as u64) {
         return Err(too_large(limit));
     }
-    let body = timeout(BODY_WITHIN, collect(body, limit))
-        .await
-        .map_err(|_| {
-            let seconds = BODY_WITHIN.as_secs();
-            Problem::new(
-                TIMEOUT,
-                format!("the body did not arrive within {seconds} s"),
-            )
-        })??;
+    let body = timeout(within, collect(body, limit)).await.map_err(|_| {
+        let seconds = within.as_secs_f64();
+        Problem::new(
+            TIMEOUT,
+            format!("the body did not arrive within {seconds} s"),
+        )
+    })??;
     if !packed {
         return Ok(body);
     }
@@ -151,7 +150,7 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for JsonBody<T> {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
         check_content_type(&parts.headers, &["application/json"])?;
-        let body = read_body(&parts.headers, body, MAX_JSON_BYTES).await?;
+        let body = read_body(&parts.headers, body, MAX_JSON_BYTES, JSON_WITHIN).await?;
         let mut json = serde_json::Deserializer::from_slice(&body);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let field = error.path().to_string();
@@ -204,6 +203,11 @@ fn refused_field(
     };
     Problem::new(kind, detail).with("errors", [error])
 }
+
+/// The query of a route that has no parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoParameters {}
 
 /// How many items a list has at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

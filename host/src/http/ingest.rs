@@ -39,7 +39,7 @@ pub(super) struct Peer(pub(super) SocketAddr);
 /// Answers when the good ones are durable; the others are told with field and rule. A producer that may have to send a
 /// body again gives `Producer-Id` and a `Sequence` that rises with each body, and has one body in flight.
 #[utoipa::path(
-    post, path = "/ingest", tag = "ingest",
+    post, path = "/ingest", tag = "ingest", operation_id = "post_records",
     request_body(content(
         (serde_json::Value = "application/json"),
         (String = "application/x-ndjson"),
@@ -71,7 +71,13 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let content = content(&headers)?;
     let producer = producer(&headers, &caller)?;
-    let body = read_body(&headers, body, app.limits.ingest_bytes).await?;
+    let body = read_body(
+        &headers,
+        body,
+        app.limits.ingest_bytes,
+        app.limits.body_within,
+    )
+    .await?;
     let source = match peer {
         Some(Extension(Peer(address))) => format!("http {address}"),
         None => "http".to_owned(),

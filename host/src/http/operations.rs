@@ -50,14 +50,9 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, 
         true => Err("the service is stopping".to_owned()),
         false => Ok(()),
     };
-    let control = match app.control.is_caught_up() {
-        true => Ok(()),
-        false => Err("plugins and strategies are still being read".to_owned()),
-    };
     let missing: Vec<String> = [
         closing,
         app.log.check().map_err(|error| error.to_string()),
-        control,
         (app.ready)(),
         app.view.check(),
     ]

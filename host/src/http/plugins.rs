@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{
     App,
     auth::{Caller, ToDeploy, ToRead},
-    body::{Query, check_content_type, read_body},
+    body::{NoParameters, Query, check_content_type, read_body},
     problem::{NOT_FOUND, Problem},
 };
 use crate::control::PluginInfo;
@@ -29,7 +29,7 @@ pub(super) struct PluginsList {
 
 /// Takes a component in. It is checked, compiled under limits and asked to describe itself.
 #[utoipa::path(
-    post, path = "/v1/plugins", tag = "plugins",
+    post, path = "/v1/plugins", tag = "plugins", operation_id = "upload_plugin",
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "the component"),
     responses(
         (status = 201, description = "it is here", body = PluginInfo, headers(("Location" = String))),
@@ -47,12 +47,18 @@ pub(super) struct PluginsList {
 pub(super) async fn upload(
     State(app): State<Arc<App>>,
     caller: Caller<ToDeploy>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     check_content_type(&headers, &["application/wasm", "application/octet-stream"])?;
-    let bytes = read_body(&headers, body, app.limits.plugin_bytes).await?;
+    let bytes = read_body(
+        &headers,
+        body,
+        app.limits.plugin_bytes,
+        app.limits.body_within,
+    )
+    .await?;
     let upload = app.control.upload(bytes, caller.name()).await?;
     let status = match upload.created {
         true => StatusCode::CREATED,
@@ -64,7 +70,7 @@ pub(super) async fn upload(
 
 /// Lists the plugins, by name.
 #[utoipa::path(
-    get, path = "/v1/plugins", tag = "plugins",
+    get, path = "/v1/plugins", tag = "plugins", operation_id = "list_plugins",
     responses(
         (status = 200, description = "the newest of each name", body = PluginsList),
         (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),
@@ -74,7 +80,7 @@ pub(super) async fn upload(
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     _: Caller<ToRead>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
 ) -> Json<PluginsList> {
     Json(PluginsList {
         plugins: app.control.plugins(),
@@ -83,7 +89,7 @@ pub(super) async fn list(
 
 /// Gives one plugin.
 #[utoipa::path(
-    get, path = "/v1/plugins/{name}", tag = "plugins",
+    get, path = "/v1/plugins/{name}", tag = "plugins", operation_id = "get_plugin",
     params(("name" = String, Path, description = "its name, which means the newest upload of it, or its digest")),
     responses(
         (status = 200, description = "the plugin", body = PluginInfo),
@@ -96,7 +102,7 @@ pub(super) async fn get(
     State(app): State<Arc<App>>,
     _: Caller<ToRead>,
     Path(name): Path<String>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
 ) -> Result<Json<PluginInfo>, Problem> {
     let plugin = app.control.plugin(&name);
     plugin.map(Json).ok_or_else(|| {
@@ -109,7 +115,7 @@ pub(super) async fn get(
 
 /// Removes a name from the list. Its bytes stay as long as signals name them.
 #[utoipa::path(
-    delete, path = "/v1/plugins/{name}", tag = "plugins",
+    delete, path = "/v1/plugins/{name}", tag = "plugins", operation_id = "remove_plugin",
     params(("name" = String, Path, description = "its name")),
     responses(
         (status = 204, description = "it is removed"),
@@ -125,7 +131,7 @@ pub(super) async fn remove(
     State(app): State<Arc<App>>,
     caller: Caller<ToDeploy>,
     Path(name): Path<String>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
 ) -> Result<StatusCode, Problem> {
     app.control.remove_plugin(&name, caller.name()).await?;
     Ok(StatusCode::NO_CONTENT)

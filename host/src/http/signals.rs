@@ -13,7 +13,7 @@ use super::{
     App,
     auth::{Caller, ToRead},
     blocking,
-    body::{Limit, Query, Since, SymbolParam},
+    body::{Limit, NoParameters, Query, Since, SymbolParam},
     json, json_list,
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
@@ -87,7 +87,7 @@ pub(super) struct SignalsPage {
 
 /// Lists signals, newest first.
 #[utoipa::path(
-    get, path = "/v1/signals", tag = "signals", params(ListQuery),
+    get, path = "/v1/signals", tag = "signals", operation_id = "list_signals", params(ListQuery),
     responses(
         (status = 200, description = "a part of the list", body = SignalsPage),
         (status = 400, description = "a parameter is wrong or unknown", body = Problem, content_type = "application/problem+json"),
@@ -121,7 +121,7 @@ pub(super) async fn list(
 
 /// Gives one signal.
 #[utoipa::path(
-    get, path = "/v1/signals/{id}", tag = "signals",
+    get, path = "/v1/signals/{id}", tag = "signals", operation_id = "get_signal",
     params(("id" = String, Path, description = "strategy:partition:offset:row:n")),
     responses(
         (status = 200, description = "the signal", body = Signal),
@@ -135,6 +135,7 @@ pub(super) async fn get(
     State(app): State<Arc<App>>,
     _: Caller<ToRead>,
     Path(id): Path<String>,
+    _: Query<NoParameters>,
 ) -> Result<Response, Problem> {
     let parsed: SignalId = id
         .parse()

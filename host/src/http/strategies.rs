@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::{
     App,
     auth::{Caller, ToDeploy, ToRead},
-    body::{JsonBody, Query},
+    body::{JsonBody, NoParameters, Query},
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
 use crate::control::{Precondition, StrategyInfo, StrategyRequest};
@@ -28,7 +28,7 @@ pub(super) struct StrategiesList {
 
 /// Lists the strategies, by id.
 #[utoipa::path(
-    get, path = "/v1/strategies", tag = "strategies",
+    get, path = "/v1/strategies", tag = "strategies", operation_id = "list_strategies",
     responses(
         (status = 200, description = "by id", body = StrategiesList),
         (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),
@@ -38,7 +38,7 @@ pub(super) struct StrategiesList {
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     _: Caller<ToRead>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
 ) -> Json<StrategiesList> {
     Json(StrategiesList {
         strategies: app.control.strategies(),
@@ -47,7 +47,7 @@ pub(super) async fn list(
 
 /// Gives one strategy, and what it is doing on each partition.
 #[utoipa::path(
-    get, path = "/v1/strategies/{id}", tag = "strategies",
+    get, path = "/v1/strategies/{id}", tag = "strategies", operation_id = "get_strategy",
     params(
         ("id" = String, Path, description = "its id"),
         ("If-None-Match" = Option<String>, Header, description = "etag of what is known; unchanged is 304"),
@@ -64,7 +64,7 @@ pub(super) async fn get(
     State(app): State<Arc<App>>,
     _: Caller<ToRead>,
     Path(id): Path<String>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let Some(strategy) = app.control.strategy(&id) else {
@@ -83,7 +83,7 @@ pub(super) async fn get(
 /// Defines or changes a strategy: another plugin or other parameters are an upgrade or a rollback. The engines take it
 /// up at their next step, warmed up from the log.
 #[utoipa::path(
-    put, path = "/v1/strategies/{id}", tag = "strategies", request_body = StrategyRequest,
+    put, path = "/v1/strategies/{id}", tag = "strategies", operation_id = "put_strategy", request_body = StrategyRequest,
     params(
         ("id" = String, Path, description = "1 to 64 characters from a-z 0-9 . _ -, the first a letter or digit"),
         ("If-Match" = Option<String>, Header, description = "etag that it must have"),
@@ -108,7 +108,7 @@ pub(super) async fn put(
     State(app): State<Arc<App>>,
     caller: Caller<ToDeploy>,
     Path(id): Path<String>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
     headers: HeaderMap,
     JsonBody(request): JsonBody<StrategyRequest>,
 ) -> Result<Response, Problem> {
@@ -126,7 +126,7 @@ pub(super) async fn put(
 
 /// Removes a strategy; the engines stop it at their next step. Its signals stay.
 #[utoipa::path(
-    delete, path = "/v1/strategies/{id}", tag = "strategies",
+    delete, path = "/v1/strategies/{id}", tag = "strategies", operation_id = "remove_strategy",
     params(
         ("id" = String, Path, description = "its id"),
         ("If-Match" = Option<String>, Header, description = "etag that it must have"),
@@ -146,7 +146,7 @@ pub(super) async fn remove(
     State(app): State<Arc<App>>,
     caller: Caller<ToDeploy>,
     Path(id): Path<String>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let precondition = precondition(&app, &id, &headers)?;

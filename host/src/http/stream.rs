@@ -136,6 +136,7 @@ pub(super) async fn stream(
         heartbeat: tokio::time::interval(HEARTBEAT_EVERY),
         closing: app.closing.clone(),
         _permit: permit,
+        _counted: Counted::new(),
     };
     let body = futures_util::stream::unfold(stream, async |mut stream| {
         let chunk = stream.next().await?;
@@ -155,6 +156,23 @@ struct Stream {
     heartbeat: Interval,
     closing: Closing,
     _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+}
+
+/// Counts an open stream while it lives.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        metrics::gauge!("wigwag_http_streams").increment(1);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::gauge!("wigwag_http_streams").decrement(1);
+    }
 }
 
 impl Stream {

@@ -14,7 +14,7 @@ use super::{
     App,
     auth::{Caller, ToRead},
     blocking,
-    body::{Limit, Query, Since},
+    body::{Limit, NoParameters, Query, Since},
     join, json, json_list,
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
@@ -189,7 +189,7 @@ impl<'de> Deserialize<'de> for Interval {
 
 /// Lists all symbols that had a tick, with the figures of their session.
 #[utoipa::path(
-    get, path = "/v1/symbols", tag = "symbols",
+    get, path = "/v1/symbols", tag = "symbols", operation_id = "list_symbols",
     responses(
         (status = 200, description = "by symbol", body = SymbolsList),
         (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),
@@ -199,7 +199,7 @@ impl<'de> Deserialize<'de> for Interval {
 pub(super) async fn list(
     State(app): State<Arc<App>>,
     _: Caller<ToRead>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
 ) -> Json<SymbolsList> {
     Json(SymbolsList {
         symbols: app.view.sessions(),
@@ -208,7 +208,7 @@ pub(super) async fn list(
 
 /// Gives one symbol's session, newest indicator values and newest signals.
 #[utoipa::path(
-    get, path = "/v1/symbols/{symbol}", tag = "symbols",
+    get, path = "/v1/symbols/{symbol}", tag = "symbols", operation_id = "get_symbol",
     params(("symbol" = String, Path, description = "1 to 16 characters from A-Z 0-9 . - _")),
     responses(
         (status = 200, description = "the summary", body = Summary),
@@ -222,7 +222,7 @@ pub(super) async fn get(
     State(app): State<Arc<App>>,
     _: Caller<ToRead>,
     Path(symbol): Path<String>,
-    Query(()): Query<()>,
+    _: Query<NoParameters>,
 ) -> Result<Response, Problem> {
     check_symbol(&symbol)?;
     let Some(session) = app.view.session(&symbol) else {
@@ -256,7 +256,7 @@ pub(super) async fn get(
 
 /// Lists a symbol's closed bars, newest first.
 #[utoipa::path(
-    get, path = "/v1/symbols/{symbol}/bars", tag = "symbols",
+    get, path = "/v1/symbols/{symbol}/bars", tag = "symbols", operation_id = "list_bars",
     params(("symbol" = String, Path, description = "1 to 16 characters from A-Z 0-9 . - _"), BarsQuery),
     responses(
         (status = 200, description = "empty where there is none", body = BarsList),
@@ -284,7 +284,7 @@ pub(super) async fn bars(
 
 /// Lists a symbol's indicator values, newest first.
 #[utoipa::path(
-    get, path = "/v1/symbols/{symbol}/values", tag = "symbols",
+    get, path = "/v1/symbols/{symbol}/values", tag = "symbols", operation_id = "list_values",
     params(("symbol" = String, Path, description = "1 to 16 characters from A-Z 0-9 . - _"), ValuesQuery),
     responses(
         (status = 200, description = "empty where there is none", body = ValuesList),

@@ -338,6 +338,11 @@ impl Reading<'_> {
                 self.take_ticks(&message);
             }
         }
+        for topic in FOLLOWED {
+            let read = messages.iter().filter(|message| message.topic == topic);
+            metrics::counter!("wigwag_view_messages_total", "topic" => topic.name())
+                .increment(read.count() as u64);
+        }
         for (start, next) in self.starts.iter_mut().zip(moved) {
             start.offset = next;
         }

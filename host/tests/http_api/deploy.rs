@@ -1,0 +1,253 @@
+//! Plugins and strategies: uploaded, defined under conditions, removed.
+
+use reqwest::{Method, RequestBuilder};
+use serde_json::{Value, json};
+use wigwag::plugin::{BUILT_IN, Digest};
+
+use crate::{
+    server::{PARTITIONS, Server, Settings, answer, refused, single},
+    support::MISBEHAVE,
+};
+
+fn ma() -> &'static [u8] {
+    BUILT_IN.iter().find(|(name, _)| *name == "ma").unwrap().1
+}
+
+fn deployer(server: &Server, method: Method, path: &str) -> RequestBuilder {
+    server.request(method, path).bearer_auth("the-deployer")
+}
+
+fn upload(server: &Server, bytes: &'static [u8]) -> RequestBuilder {
+    deployer(server, Method::POST, "/v1/plugins")
+        .header("Content-Type", "application/wasm")
+        .body(bytes)
+}
+
+fn put(server: &Server, id: &str, body: &Value) -> RequestBuilder {
+    deployer(server, Method::PUT, &format!("/v1/strategies/{id}")).json(body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_new_once_and_found_by_name_and_digest_until_it_is_removed() {
+    let (_log, _folder, server) = single(Settings::default()).await;
+    assert_eq!(server.json("/v1/plugins").await, json!({"plugins": []}));
+    let created = upload(&server, ma()).send().await.unwrap();
+    assert_eq!(created.status(), 201);
+    let digest = Digest::of(ma()).to_string();
+    assert_eq!(
+        created.headers()["location"],
+        format!("/v1/plugins/{digest}")
+    );
+    let info: Value = created.json().await.unwrap();
+    assert_eq!(
+        (&info["name"], &info["digest"], &info["size_bytes"]),
+        (&json!("ma"), &json!(digest), &json!(ma().len()))
+    );
+    assert_eq!(info["params"][0]["name"], "period");
+    assert_eq!(
+        answer(upload(&server, ma())).await,
+        (200, info.clone()),
+        "the same bytes again"
+    );
+    for path in ["/v1/plugins/ma".to_owned(), format!("/v1/plugins/{digest}")] {
+        assert_eq!(server.json(&path).await, info);
+    }
+    assert_eq!(server.json("/v1/plugins").await, json!({"plugins": [info]}));
+    let remove = || deployer(&server, Method::DELETE, "/v1/plugins/ma");
+    assert_eq!(
+        answer(put(&server, "mine", &json!({"plugin": "ma"})))
+            .await
+            .0,
+        201
+    );
+    refused(remove(), 409, "\"ma\" is run by mine").await;
+    assert_eq!(
+        answer(deployer(&server, Method::DELETE, "/v1/strategies/mine"))
+            .await
+            .0,
+        204
+    );
+    assert_eq!(answer(remove()).await.0, 204);
+    refused(remove(), 404, "plugin \"ma\" is not here").await;
+    refused(
+        server.get("/v1/plugins/ma"),
+        404,
+        "plugin \"ma\" is not here",
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_plugin_is_refused_with_the_stage_at_which_it_fails() {
+    let (_log, _folder, server) = single(Settings::default()).await;
+    let problem = refused(upload(&server, b"not wasm"), 422, "").await;
+    assert_eq!(
+        (&problem["stage"], &problem["errors"]),
+        (&json!("check"), &json!([]))
+    );
+    let typed = deployer(&server, Method::POST, "/v1/plugins").body(ma());
+    let typed = typed.header("Content-Type", "text/html");
+    refused(typed, 415, "application/wasm").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strategy_changes_only_in_the_state_that_the_writer_names() {
+    let (_log, _folder, server) = single(Settings::default()).await;
+    assert_eq!(answer(upload(&server, MISBEHAVE)).await.0, 201);
+    let body = json!({"plugin": "misbehave"});
+    let path = "/v1/strategies/mine";
+    refused(
+        put(&server, "mine", &body).header("If-Match", "*"),
+        412,
+        "mine",
+    )
+    .await;
+    let created = put(&server, "mine", &body)
+        .header("If-None-Match", "*")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(created.status(), 201);
+    let first = created.headers()["etag"].to_str().unwrap().to_owned();
+    let info: Value = created.json().await.unwrap();
+    assert_eq!(
+        (&info["etag"], &info["version"], &info["enabled"]),
+        (&json!(first), &json!(1), &json!(true))
+    );
+    assert_eq!(info["state"].as_array().unwrap().len(), PARTITIONS as usize);
+
+    let answered = server
+        .get(path)
+        .header("If-None-Match", &first)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            answered.status().as_u16(),
+            answered.headers()["etag"].as_bytes()
+        ),
+        (304, first.as_bytes())
+    );
+    assert!(answered.bytes().await.unwrap().is_empty());
+    let other = server
+        .get(path)
+        .header("If-None-Match", "\"other\"")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(other.status(), 200);
+
+    refused(
+        put(&server, "mine", &body).header("If-None-Match", "*"),
+        412,
+        "mine",
+    )
+    .await;
+    let stale = put(&server, "mine", &body)
+        .header("If-Match", "\"other\"")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        (stale.status().as_u16(), stale.headers()["etag"].as_bytes()),
+        (412, first.as_bytes()),
+        "tells the state that it is in"
+    );
+    let off = json!({"plugin": "misbehave", "enabled": false, "symbols": ["AAPL"], "values_interval_ms": 0});
+    let several = format!("\"other\", {first}");
+    let (status, changed) = answer(put(&server, "mine", &off).header("If-Match", several)).await;
+    assert_eq!(
+        (status, &changed["version"], &changed["symbols"]),
+        (200, &json!(2), &json!(["AAPL"]))
+    );
+    assert_eq!(server.json(path).await["etag"], changed["etag"]);
+    assert_eq!(
+        server.json("/v1/strategies").await["strategies"][0]["id"],
+        "mine"
+    );
+
+    let remove = || deployer(&server, Method::DELETE, path);
+    refused(remove().header("If-Match", &first), 412, "mine").await;
+    let etag = changed["etag"].as_str().unwrap();
+    assert_eq!(answer(remove().header("If-Match", etag)).await.0, 204);
+    refused(remove(), 404, "\"mine\"").await;
+    refused(server.get(path), 404, "\"mine\"").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_definition_is_refused_by_field() {
+    let (_log, _folder, server) = single(Settings::default()).await;
+    assert_eq!(answer(upload(&server, ma())).await.0, 201);
+    for (body, field, wanted) in [
+        (
+            json!({"plugin": "ma", "parms": {}}),
+            "parms",
+            "unknown field `parms`",
+        ),
+        (
+            json!({"plugin": "ma", "enabled": "yes"}),
+            "enabled",
+            "enabled: invalid type: string \"yes\"",
+        ),
+        (json!({"plugin": 7}), "plugin", "plugin: invalid type"),
+        (json!({}), "", "missing field `plugin`"),
+        (
+            json!({"plugin": "ma", "values_interval_ms": -1}),
+            "values_interval_ms",
+            "-1",
+        ),
+        (json!({"plugin": "nowhere"}), "plugin", "nowhere"),
+        (
+            json!({"plugin": "ma", "symbols": ["aapl"]}),
+            "symbols",
+            "aapl",
+        ),
+        (
+            json!({"plugin": "ma", "input": "candles"}),
+            "input",
+            "candles",
+        ),
+    ] {
+        let problem = refused(put(&server, "mine", &body), 422, wanted).await;
+        let found = problem["errors"][0]["field"].as_str().unwrap();
+        assert!(found.starts_with(field), "{body}: {problem}");
+    }
+    let typed = |content_type: &str, text: &'static str| {
+        let request = deployer(&server, Method::PUT, "/v1/strategies/mine");
+        request.header("Content-Type", content_type).body(text)
+    };
+    for not_json in ["", "{", "{\"plugin\":\"ma\"} x"] {
+        let problem = refused(
+            typed("application/json", not_json),
+            400,
+            "the body is not JSON",
+        )
+        .await;
+        assert_eq!(problem["type"], "urn:wigwag:problem:not-json");
+    }
+    refused(typed("text/yaml", "{}"), 415, "text/yaml").await;
+    let good = json!({"plugin": "ma"});
+    refused(put(&server, "Mine", &good), 422, "id is \"Mine\"").await;
+    refused(
+        put(&server, "mine", &good).header("If-Match", "unquoted"),
+        400,
+        "if-match is \"unquoted\"",
+    )
+    .await;
+    refused(
+        put(&server, "mine", &good).header("If-None-Match", "\"x\""),
+        400,
+        "If-None-Match is not *",
+    )
+    .await;
+    let both = put(&server, "mine", &good)
+        .header("If-Match", "*")
+        .header("If-None-Match", "*");
+    refused(both, 400, "both given").await;
+    refused(put(&server, "mine?dry=1", &good), 400, "`dry`").await;
+    assert_eq!(
+        server.json("/v1/strategies").await,
+        json!({"strategies": []})
+    );
+}
