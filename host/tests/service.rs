@@ -1,9 +1,10 @@
 //! The whole service as its users meet it: the real program, real HTTP, the embedded log. What a route answers in
 //! detail, and what the engine does in detail, is checked elsewhere.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "support/service.rs"]
 mod process;
-#[allow(unreachable_pub, reason = "shared with other test binaries")]
 mod support;
 
 use std::{
