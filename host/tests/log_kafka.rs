@@ -38,6 +38,7 @@ struct Place {
 
 impl suite::Fixture for Place {
     type Log = KafkaLog;
+    const KILLS: u64 = 2;
 
     fn create() -> Self {
         Self {

@@ -1034,6 +1034,7 @@ fn a_wrong_option_ends_with_64_and_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("other.toml");
     std::fs::write(&file, "lisen = 1\n").unwrap();
+    #[expect(clippy::type_complexity, reason = "a table of one test")]
     let cases: [(&[&str], Option<(&str, &str)>, &str); 7] = [
         (&["--lisen", "x"], None, "--lisen"),
         (&["--listen", "nowhere"], None, "--listen"),
