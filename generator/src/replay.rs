@@ -1,6 +1,6 @@
 //! Recorded market data from a file: CSV (ticks) or NDJSON (all kinds), in the order of the file.
 //!
-//! Column and field names are those of our records or the usual other ones, in any case (see [`Names`]). A record
+//! Column and field names are those of our records or the usual other ones, in upper or lower case. A record
 //! that breaks a rule ends the replay with an error that names line, field and rule; what came before it stands.
 
 use std::{

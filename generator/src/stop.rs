@@ -7,8 +7,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-/// How long what is in hand may still take after the wish to end; the process is gone half a second later.
-pub const GRACE: Duration = Duration::from_millis(1500);
+/// How long what is in hand may still take after the wish to end. A run ends within two seconds;
+/// the rest of them is for closing the clients.
+pub const GRACE: Duration = Duration::from_millis(1250);
 
 /// Tells whether the run is to end. Clones tell the same.
 #[derive(Clone)]

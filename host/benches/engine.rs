@@ -42,7 +42,7 @@ fn main() {
 fn measure(name: &str, symbols: usize, lines: usize) {
     let values = market(symbols).messages(TICKS / lines, lines);
     let lines_of_all: Vec<&str> = values.iter().flat_map(|value| value.lines()).collect();
-    let mut closes = || {
+    let closes = || {
         let mut sum = 0.0;
         for line in &lines_of_all {
             let tick: Tick<'_> = serde_json::from_slice(line.as_bytes()).expect("a tick");
@@ -50,7 +50,7 @@ fn measure(name: &str, symbols: usize, lines: usize) {
         }
         black_box(sum);
     };
-    let mut read = || {
+    let read = || {
         let mut sum = 0.0;
         for line in &lines_of_all {
             if let Ok(Record::Tick(tick)) = read_record(line.as_bytes(), &Limits::none()) {
@@ -65,8 +65,8 @@ fn measure(name: &str, symbols: usize, lines: usize) {
     let measured = in_turn(
         ROUNDS,
         &mut [
-            &mut || time(&mut closes),
-            &mut || time(&mut read),
+            &mut || time(closes),
+            &mut || time(read),
             &mut || bare.round(),
             &mut || ma.round(),
             &mut || all.round(),

@@ -431,7 +431,7 @@ impl Control {
             symbols.dedup();
             symbols
         });
-        if request.input != Value::from("ticks") {
+        if request.input != "ticks" {
             wrong(
                 "input",
                 format!("input is {}; use \"ticks\"", request.input),

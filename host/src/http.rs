@@ -129,7 +129,6 @@ impl FromRef<IngestApp> for Arc<Access> {
 }
 
 /// All routes.
-#[must_use]
 pub fn router(app: App) -> Router {
     let (routes, openapi) = routes_of(app.ingest.clone());
     let openapi = openapi.to_json().expect("an OpenAPI document is JSON");
@@ -142,7 +141,6 @@ pub fn router(app: App) -> Router {
 }
 
 /// `/ingest` and `/livez` only, for a listener beside the main one.
-#[must_use]
 pub fn ingest_router(app: IngestApp) -> Router {
     let (routes, _) = OpenApiRouter::new()
         .routes(routes!(ingest::post))

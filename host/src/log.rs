@@ -121,7 +121,7 @@ pub struct Append {
     pub topic: Topic,
     /// Below the topic's partition count.
     pub partition: u32,
-    /// Empty means none.
+    /// Empty means none, which a compacted topic does not take.
     pub key: Vec<u8>,
     /// At most [`MAX_VALUE_BYTES`].
     pub value: Vec<u8>,
@@ -257,7 +257,8 @@ pub trait Reader: Send {
     fn position(&self, topic: Topic, partition: u32) -> Offset;
 }
 
-/// Membership in a group. Dropping it leaves the group.
+/// Membership in a group. Dropping it leaves the group; a lease that is left over is lost as soon as another member
+/// fences its partition.
 pub trait Member: Send {
     /// The next partition that became ours, or none within `timeout`. Must be called steadily: with Kafka it
     /// also keeps the membership.

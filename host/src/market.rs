@@ -1,6 +1,9 @@
 //! Records of the market: the five kinds, their fields and rules. Reads and writes their JSON; knows nothing
 //! of logs or HTTP. The clock is passed in.
 
+#[cfg(test)]
+mod against_serde_json;
+mod fields;
 mod partition;
 mod read;
 mod scan;

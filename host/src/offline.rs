@@ -68,11 +68,9 @@ pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow
         false,
         &mut outputs,
     );
-    let mut offset = 0;
     let mut batch = Messages::new();
-    for line in records(&request.ticks)? {
+    for (offset, line) in (0..).zip(records(&request.ticks)?) {
         batch.push(Topic::Ticks, 0, offset, 0, b"", &line?, []);
-        offset += 1;
         if batch.len() == BATCH {
             partition.feed(batch.iter(), &mut outputs);
             print(&mut outputs, request.values, out)?;

@@ -1,6 +1,8 @@
 //! The engine's core with real plugins: the same messages give the same outputs, whatever the split, the cut or
 //! the neighbours.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use serde_json::json;

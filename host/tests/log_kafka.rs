@@ -1,16 +1,19 @@
-//! What is particular to the log on Kafka, against a real broker. What it has in common with every log is in
-//! `log_conformance`.
+//! The log on Kafka against a real broker: what it has in common with every log, by the suite, and what is its own.
 
 mod kafka_broker;
+#[path = "log_conformance/suite.rs"]
+mod suite;
 
 use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use kafka_broker as broker;
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, TopicPartitionList,
     admin::{NewTopic, TopicReplication},
     producer::{BaseProducer, BaseRecord, Producer},
 };
@@ -19,9 +22,59 @@ use wigwag::log::{
     kafka::{KafkaLog, Options},
 };
 
-const PARTITIONS: u32 = 4;
+use suite::Fixture as _;
+
+const PARTITIONS: u32 = suite::PARTITIONS;
 const DEADLINE: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(50);
+
+suite::conformance!(conformance, crate::Place);
+
+/// A prefix on a broker, as a subject of the suite.
+struct Place {
+    address: String,
+    prefix: String,
+}
+
+impl suite::Fixture for Place {
+    type Log = KafkaLog;
+
+    fn create() -> Self {
+        Self {
+            address: broker::shared().to_owned(),
+            prefix: broker::prefix(),
+        }
+    }
+
+    fn attach(address: &str) -> Self {
+        let (address, prefix) = address.split_once('/').expect("two parts");
+        Self {
+            address: address.to_owned(),
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    fn address(&self) -> String {
+        format!("{}/{}", self.address, self.prefix)
+    }
+
+    fn open(&self) -> KafkaLog {
+        KafkaLog::open(options(&self.address, &self.prefix)).expect("the log opens")
+    }
+
+    fn trim(&self, _: &KafkaLog, topic: Topic, partition: u32, offset: Offset) {
+        let mut below = TopicPartitionList::new();
+        let (name, partition) = (format!("{}{topic}", self.prefix), partition as i32);
+        below
+            .add_partition_offset(&name, partition, rdkafka::Offset::Offset(offset as i64))
+            .expect("an offset");
+        let trimmed =
+            broker::wait(broker::admin(&self.address).delete_records(&below, &broker::limits()));
+        trimmed.expect("an answer").elements()[0]
+            .error()
+            .expect("trimmed");
+    }
+}
 
 fn options(address: &str, prefix: &str) -> Options {
     Options {
@@ -395,7 +448,10 @@ fn a_broker_that_stops_and_comes_back_is_unavailable_and_then_goes_on() {
         log.check().err()
     });
     assert!(down.to_string().contains(broker.address()), "{down}");
-    let refused = log.append(vec![message(Topic::Ticks, 0, "lost")]);
+    let refused = log.append(vec![
+        message(Topic::Ticks, 0, "lost"),
+        message(Topic::Ticks, 0, "lost too"),
+    ]);
     commit(&mut *lease, 2, vec![message(Topic::Signals, 0, "lost")]).expect_err("nobody is there");
     let refused = broker::wait(refused).expect_err("nobody is there");
     assert!(matches!(refused, LogError::Unavailable { .. }), "{refused}");
@@ -407,6 +463,7 @@ fn a_broker_that_stops_and_comes_back_is_unavailable_and_then_goes_on() {
         log.check().ok()
     });
     append(&log, vec![message(Topic::Ticks, 0, "after")]).expect("appended");
+    assert_eq!(read_texts(&log, Topic::Ticks, 0), ["after"]);
     let position = until("a new lease to be fenced", || {
         let mut lease = member
             .poll(SHORT)
@@ -426,4 +483,122 @@ fn a_broker_that_stops_and_comes_back_is_unavailable_and_then_goes_on() {
     });
     let values: Vec<_> = messages.iter().map(|message| message.value).collect();
     assert_eq!(values, [&b"before"[..], b"after"]);
+}
+
+/// Tells a process of this test binary where it is to be the zombie.
+const ZOMBIE: &str = "WIGWAG_TEST_ZOMBIE";
+
+/// What [`an_owner_that_was_stopped_and_goes_on_repeats_nothing`] stops; does nothing by itself.
+#[test]
+fn the_process_that_is_stopped() {
+    let Some(place) = std::env::var_os(ZOMBIE) else {
+        return;
+    };
+    let log = <Place as suite::Fixture>::attach(&place.to_string_lossy()).open();
+    let mut member = log.join(Group::Engine).expect("joins");
+    let mut lease = lease_of(&mut *member, 0);
+    lease.fence().expect("fenced");
+    commit(
+        &mut *lease,
+        1,
+        vec![message(Topic::Signals, 0, "1 by the zombie")],
+    )
+    .expect("committed");
+    println!("committed");
+    std::io::stdin()
+        .read_line(&mut String::new())
+        .expect("told to go on");
+    match commit(
+        &mut *lease,
+        2,
+        vec![message(Topic::Signals, 0, "2 by the zombie")],
+    ) {
+        Err(LogError::Lost { .. }) => println!("lost"),
+        other => println!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_owner_that_was_stopped_and_goes_on_repeats_nothing() {
+    let place = <Place as suite::Fixture>::create();
+    let log = place.open();
+    append(
+        &log,
+        (0..3)
+            .map(|n| message(Topic::Ticks, 0, &n.to_string()))
+            .collect(),
+    )
+    .expect("appended");
+    let mut zombie = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "the_process_that_is_stopped", "--nocapture"])
+        .env(ZOMBIE, <Place as suite::Fixture>::address(&place))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this binary runs");
+    let mut said = BufReader::new(zombie.stdout.take().expect("a pipe"))
+        .lines()
+        .map(|line| line.expect("text"));
+    assert!(
+        said.any(|line| line.ends_with("committed")),
+        "the zombie commits first"
+    );
+    let zombie_id = zombie.id().to_string();
+    let signal = |name: &str| {
+        let sent = Command::new("kill")
+            .args([name, zombie_id.as_str()])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success(), "kill {name}");
+    };
+
+    signal("-STOP");
+    let mut member = log.join(Group::Engine).expect("joins");
+    let mut lease = lease_of(&mut *member, 0);
+    assert_eq!(lease.fence().expect("fenced"), Some(1));
+    commit(
+        &mut *lease,
+        2,
+        vec![message(Topic::Signals, 0, "2 by the successor")],
+    )
+    .expect("committed");
+    signal("-CONT");
+    zombie
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all(b"go on\n")
+        .expect("told");
+    assert_eq!(
+        said.find(|line| line == "lost" || line.starts_with("Ok") || line.starts_with("Err"))
+            .as_deref(),
+        Some("lost")
+    );
+    zombie.wait().expect("the zombie ends");
+
+    // While the zombie was back the partition may have moved to it and again to us.
+    until("the third step", || {
+        match commit(
+            &mut *lease,
+            3,
+            vec![message(Topic::Signals, 0, "3 by the successor")],
+        ) {
+            Ok(()) => Some(()),
+            Err(LogError::Lost { .. }) => {
+                lease = lease_of(&mut *member, 0);
+                assert_eq!(lease.fence().expect("fenced again"), Some(2));
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    });
+    let seen = read_texts(&log, Topic::Signals, 0);
+    assert_eq!(
+        seen,
+        [
+            "1 by the zombie",
+            "2 by the successor",
+            "3 by the successor"
+        ]
+    );
 }

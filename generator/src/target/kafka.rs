@@ -2,8 +2,8 @@
 //! acknowledged, and the broker drops what it has already.
 
 use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -14,13 +14,17 @@ use rdkafka::{
 };
 use thiserror::Error;
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::Sent;
 use crate::{batch::Batch, stop::Stop, symbol::Symbol, totals::Totals};
 
 /// How long to wait for room in the producer's queue, or for its last acknowledgements, before looking again.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// While brokers are away librdkafka repeats itself several times a second; one warning in this time
+/// says enough.
+const WARNING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sends records to a topic.
 pub struct Kafka {
@@ -50,6 +54,7 @@ impl Kafka {
         let deliveries = Deliveries {
             totals: Arc::clone(&totals),
             failure: Arc::clone(&failure),
+            warned: Mutex::default(),
         };
         let producer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
@@ -59,6 +64,8 @@ impl Kafka {
             .set("partitioner", "murmur2_random")
             // No end: brokers that are away for long cost time, not records.
             .set("message.timeout.ms", "0")
+            // Its default of 10 s keeps records waiting long after the broker is back.
+            .set("reconnect.backoff.max.ms", "1000")
             .set("linger.ms", "5")
             .set("batch.num.messages", "10000")
             // 100,000 records of 200 bytes: what is lost at most when this process is killed.
@@ -146,17 +153,29 @@ impl Kafka {
 struct Deliveries {
     totals: Arc<Totals>,
     failure: Arc<OnceLock<String>>,
+    warned: Mutex<Option<Instant>>,
+}
+
+impl Deliveries {
+    /// Warns, or says it at debug level when it has warned already a moment ago.
+    fn complain(&self, words: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+            *warned = Some(Instant::now());
+            warn!(target: "librdkafka", "{words}");
+        } else {
+            debug!(target: "librdkafka", "{words}");
+        }
+    }
 }
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        // librdkafka's errors are mostly broker connections that it will make again.
         match level {
-            RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
-                info!(target: "librdkafka", facility, "{message}")
+            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                debug!(target: "librdkafka", facility, "{message}");
             }
-            _ => warn!(target: "librdkafka", facility, "{message}"),
+            _ => self.complain(message),
         }
     }
 
@@ -164,7 +183,7 @@ impl ClientContext for Deliveries {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             let _ = self.failure.set(reason.to_owned());
         } else {
-            warn!(target: "librdkafka", %error, "{reason}");
+            self.complain(reason);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the benchmarks share: a made-up market, and measuring one thing beside another. Absolute times on a shared
 //! machine say little, so whatever is measured runs in turn with its baseline, and the medians of the rounds count.
 
+#![allow(unreachable_pub, reason = "each benchmark uses a part of it")]
 #![allow(
     dead_code,
     clippy::print_stdout,

@@ -104,7 +104,7 @@ impl Service {
     fn end(&mut self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let (Ok(None), Some(pid)) = (self.child.try_wait(), pid) {
-            drop(kill_process(pid, signal));
+            let _ = kill_process(pid, signal);
             drop(self.child.wait());
         }
     }

@@ -1,5 +1,6 @@
 //! A connection whose peer has stopped to read is closed after a while: otherwise a vanished client of a stream would
-//! hold its memory for as long as the system tries to reach it.
+//! hold its memory for as long as the system tries to reach it. And one whose peer still writes when it was answered is
+//! closed only when the answer can have arrived.
 
 use std::{
     io::{Error, ErrorKind, IoSlice, Result},
@@ -17,11 +18,18 @@ use tokio::{
 /// How long a peer may take none of what is written.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a peer may pause, and how long it may take in all, with what it still writes after the last answer. Closing a
+/// socket that holds unread bytes resets it, and takes from the peer the answer that says why its body is refused.
+const LINGER_PAUSE: Duration = Duration::from_millis(500);
+const LINGER: Duration = Duration::from_secs(5);
+
 /// See the file's head.
 pub(super) struct Impatient {
     stream: TcpStream,
     /// Set while a write waits.
     waiting: Option<Pin<Box<Sleep>>>,
+    /// Set after the last answer: the end of the pause in hand, and until when to read at most.
+    lingering: Option<(Pin<Box<Sleep>>, Instant)>,
 }
 
 impl Impatient {
@@ -29,7 +37,36 @@ impl Impatient {
         Self {
             stream,
             waiting: None,
+            lingering: None,
         }
+    }
+
+    /// Reads and forgets what the peer still writes, until it ends or has had its time.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let (pause, end) = self.lingering.get_or_insert_with(|| {
+            let now = Instant::now();
+            (
+                Box::pin(tokio::time::sleep_until(now + LINGER_PAUSE)),
+                now + LINGER,
+            )
+        });
+        let mut bytes = [0; 8 << 10];
+        // A few at a time, so that no peer holds up the others.
+        for _ in 0..16 {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) => buffer.filled().len(),
+                Poll::Ready(Err(_)) => 0,
+                Poll::Pending => return pause.as_mut().poll(context),
+            };
+            let now = Instant::now();
+            if read == 0 || now >= *end {
+                return Poll::Ready(());
+            }
+            pause.as_mut().reset((now + LINGER_PAUSE).min(*end));
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn write(
@@ -91,6 +128,10 @@ impl AsyncWrite for Impatient {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        if self.lingering.is_none() {
+            // The peer sees that no answer follows.
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+        }
+        self.linger(context).map(Ok)
     }
 }

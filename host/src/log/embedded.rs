@@ -3,21 +3,28 @@
 //!
 //! Beside the log anyone may read the file with any SQLite tool: each topic is a view of that name.
 
+mod checkpoint;
 mod file;
 mod lease;
+mod lock;
 mod place;
 mod reader;
+mod retention;
 mod row;
+mod schema;
 mod writer;
 
 use super::{
     Append, Appended, Bounds, Group, Log, LogError, MAX_VALUE_BYTES, Member, Offset, Reader, Start,
     Topic,
 };
-use file::{Connections, DirectoryLock};
+use checkpoint::Checkpoints;
+use file::Connections;
 use lease::Seats;
+use lock::DirectoryLock;
 use place::{Place, Places};
 use reader::Follower;
+use retention::Retention;
 use std::{
     path::Path,
     sync::{
@@ -26,6 +33,7 @@ use std::{
         mpsc,
     },
     thread::JoinHandle,
+    time::Duration,
 };
 use tokio::sync::oneshot;
 use writer::{Request, Writer};
@@ -41,6 +49,8 @@ pub struct Options {
     pub queue_bytes: usize,
     /// The file's largest size; at it, appends are refused as on a full disk. None for no limit.
     pub file_bytes: Option<u64>,
+    /// How often what is too old is looked for.
+    pub cleanup_interval: Duration,
 }
 
 impl Default for Options {
@@ -50,6 +60,7 @@ impl Default for Options {
             sync: Sync::Full,
             queue_bytes: 64 << 20,
             file_bytes: None,
+            cleanup_interval: Duration::from_secs(60),
         }
     }
 }
@@ -106,18 +117,20 @@ impl EmbeddedLog {
             queue_bytes: options.queue_bytes,
             trouble: Mutex::new(None),
         });
+        let no_thread = |error| shared.unavailable(format!("a thread does not start: {error}"));
+        let checkpoints = Checkpoints::new(opened.checkpoints, &shared.name).map_err(no_thread)?;
         let writer = Writer::new(
             opened.connection,
             opened.positions,
-            directory.watermark()?,
+            directory.to_mark()?,
+            checkpoints,
+            Retention::new(options.cleanup_interval),
             Arc::clone(&shared),
         );
         let writer = std::thread::Builder::new()
             .name("log-writer".into())
             .spawn(move || writer.run(&queue))
-            .map_err(|error| {
-                shared.unavailable(format!("the writer's thread does not start: {error}"))
-            })?;
+            .map_err(no_thread)?;
         Ok(Self {
             shared,
             writer: Some(writer),

@@ -13,7 +13,7 @@ use super::{
     live::Batch,
     lock,
     session::Partition,
-    store::{NewSignal, Points, Store, Writing},
+    store::{Points, SignalHead, Store},
 };
 use crate::{
     log::{Bounds, Log, LogError, MessageRef, Messages, Offset, Reader, Start, Topic},
@@ -73,24 +73,23 @@ pub(super) struct Follower {
 
 /// The parts of a signal that are looked at; all else stays as it is.
 #[derive(Deserialize)]
-struct SignalHead<'a> {
+struct SignalParts<'a> {
     strategy: &'a str,
     symbol: &'a str,
     side: Side,
     timestamp: f64,
-    partition: u32,
     offset: Offset,
     row: u32,
     n: u32,
 }
 
 #[derive(Deserialize)]
-struct ValuesHead {
+struct ValuesParts {
     timestamp: f64,
 }
 
 #[derive(Deserialize)]
-struct BarHead {
+struct BarParts {
     open_time: f64,
 }
 
@@ -154,7 +153,11 @@ impl Follower {
         let mut store = match self.store.take() {
             Some(store) => store,
             None => {
-                let store = Store::open(self.view.0.readers.path(), self.partitions)?;
+                let store = Store::open(
+                    self.view.0.readers.path(),
+                    self.partitions,
+                    self.view.0.index.clone(),
+                )?;
                 self.view.0.readers.reopen();
                 store
             }
@@ -313,19 +316,22 @@ impl Reading<'_> {
             .any(|(start, &next)| start.topic != Topic::Ticks && start.offset != next);
         // Before ticks are taken in: what is saved and the position up to which it was made belong together.
         if rows_moved || save_sessions {
-            let mut writing = store.begin()?;
+            let started = Instant::now();
+            store.begin()?;
             if save_sessions {
-                self.save_sessions(&mut writing)?;
+                self.save_sessions(store)?;
             }
             for message in messages.iter() {
-                self.take_row(&mut writing, &mut batch, &message)?;
+                self.take_row(store, &mut batch, &message)?;
             }
             for (start, &next) in self.starts.iter().zip(&moved) {
                 if start.topic != Topic::Ticks && start.offset != next {
-                    writing.save_position(start.topic, start.partition, next)?;
+                    store.save_position(start.topic, start.partition, next)?;
                 }
             }
-            writing.commit(&self.limits)?;
+            store.commit(&self.limits)?;
+            metrics::histogram!("wigwag_view_commit_seconds")
+                .record(started.elapsed().as_secs_f64());
         }
         for message in messages.iter() {
             if message.topic == Topic::Ticks {
@@ -342,55 +348,32 @@ impl Reading<'_> {
 
     fn take_row(
         &mut self,
-        writing: &mut Writing<'_>,
+        store: &mut Store,
         batch: &mut Batch,
         message: &MessageRef<'_>,
     ) -> Result<(), rusqlite::Error> {
-        let read = match message.topic {
-            Topic::Signals => match serde_json::from_slice::<SignalHead<'_>>(message.value) {
-                Ok(head) => {
-                    let names = writing.signal(&NewSignal {
-                        time: head.timestamp,
-                        symbol: head.symbol,
-                        strategy: head.strategy,
-                        side: head.side,
-                        partition: message.partition,
-                        offset: head.offset,
-                        row: head.row,
-                        n: head.n,
-                        position: message.offset,
-                        json: message.value,
-                    })?;
-                    debug_assert_eq!(head.partition, message.partition);
-                    batch.push(
-                        message.partition,
-                        message.offset,
-                        names,
-                        head.side,
-                        message.value,
-                    );
-                    Ok(())
+        let points = match message.topic {
+            Topic::Signals => {
+                match serde_json::from_slice(message.value) {
+                    Ok(signal) => take_signal(store, batch, message, &signal)?,
+                    Err(error) => self.note_unreadable(message, &error),
                 }
-                Err(error) => Err(error),
-            },
-            Topic::Values => match serde_json::from_slice::<ValuesHead>(message.value) {
-                Ok(head) => {
-                    writing.point(Points::Values, message.key, head.timestamp, message.value)?;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-            Topic::Bars => match serde_json::from_slice::<BarHead>(message.value) {
-                Ok(head) => {
-                    writing.point(Points::Bars, message.key, head.open_time, message.value)?;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-            _ => Ok(()),
+                return Ok(());
+            }
+            Topic::Values => Points::Values,
+            Topic::Bars => Points::Bars,
+            _ => return Ok(()),
         };
-        if let Err(error) = read {
-            self.note_unreadable(message, &error);
+        let time = match points {
+            Points::Values => {
+                serde_json::from_slice(message.value).map(|v: ValuesParts| v.timestamp)
+            }
+            Points::Bars => serde_json::from_slice(message.value).map(|b: BarParts| b.open_time),
+        };
+        match (time, std::str::from_utf8(message.key)) {
+            (Ok(time), Ok(key)) => store.point(points, key, time, message.value)?,
+            (Err(error), _) => self.note_unreadable(message, &error),
+            (_, Err(error)) => self.note_unreadable(message, &error),
         }
         Ok(())
     }
@@ -412,13 +395,13 @@ impl Reading<'_> {
         });
     }
 
-    fn save_sessions(&mut self, writing: &mut Writing<'_>) -> Result<(), rusqlite::Error> {
+    fn save_sessions(&mut self, store: &mut Store) -> Result<(), rusqlite::Error> {
         for (partition, sessions) in (0..).zip(&self.view.0.sessions) {
             let state = lock(sessions).to_bytes();
-            writing.save_session(partition, &state)?;
+            store.save_session(partition, &state)?;
         }
         for start in self.starts.iter().filter(|s| s.topic == Topic::Ticks) {
-            writing.save_position(start.topic, start.partition, start.offset)?;
+            store.save_position(start.topic, start.partition, start.offset)?;
         }
         self.sessions_dirty = false;
         self.sessions_saved = Instant::now();
@@ -474,7 +457,7 @@ impl Reading<'_> {
     }
 
     /// Another program wrote there; what it wrote is left out, and said once.
-    fn note_unreadable(&mut self, message: &MessageRef<'_>, error: &serde_json::Error) {
+    fn note_unreadable(&mut self, message: &MessageRef<'_>, error: &dyn std::fmt::Display) {
         metrics::counter!("wigwag_view_unreadable_messages_total", "topic" => message.topic.name())
             .increment(1);
         if self.unreadable == 0 {
@@ -483,6 +466,35 @@ impl Reading<'_> {
         }
         self.unreadable += 1;
     }
+}
+
+fn take_signal(
+    store: &mut Store,
+    batch: &mut Batch,
+    message: &MessageRef<'_>,
+    signal: &SignalParts<'_>,
+) -> Result<(), rusqlite::Error> {
+    let head = SignalHead {
+        time: signal.timestamp,
+        offset: signal.offset,
+        position: message.offset,
+        // The store numbers both.
+        symbol: 0,
+        strategy: 0,
+        partition: message.partition,
+        row: signal.row,
+        n: signal.n,
+        side: signal.side,
+    };
+    let names = store.signal(head, signal.symbol, signal.strategy, message.value)?;
+    batch.push(
+        message.partition,
+        message.offset,
+        names,
+        signal.side,
+        message.value,
+    );
+    Ok(())
 }
 
 fn signal_positions(starts: &[Start]) -> Vec<Offset> {

@@ -2,24 +2,20 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, named_params, params};
+use rusqlite::{Connection, OpenFlags};
 
 use super::{
     Cursor, Session, View, ViewError,
+    journal::{Fetch, Place},
     live::LiveSignal,
     lock,
-    store::{Points, offset, side_number},
+    store::{Points, SIGNALS, SignalHead},
 };
-use crate::{
-    engine::order::MAX_LATENESS_S,
-    log::{Offset, Topic},
-    market::Side,
-    signal::SignalId,
-};
+use crate::{log::Offset, market::Side, signal::SignalId};
 
 /// More would only take turns on the processor with the engine.
 const READERS: usize = 4;
@@ -70,14 +66,6 @@ pub(super) struct StreamedRow {
     pub(super) partition: u32,
     pub(super) position: Offset,
     pub(super) json: Option<Vec<u8>>,
-}
-
-/// Where a subscriber goes on, as the store has it.
-pub(super) struct Resumption {
-    /// The first `seq` that may hold a signal which it has not seen.
-    pub(super) seq: i64,
-    /// By partition: the oldest position that the store speaks for.
-    pub(super) floors: Vec<Offset>,
 }
 
 /// Connections that only read.
@@ -143,8 +131,8 @@ impl Readers {
             }
             (made, idle.file)
         };
-        // Gives the place back on every way out, a panic included.
-        let mut place = Place {
+        // Gives the seat back on every way out, a panic included.
+        let mut seat = Seat {
             readers: self,
             connection: None,
             file,
@@ -154,7 +142,7 @@ impl Readers {
             None => self.connect(),
         };
         let answer = connection.and_then(|connection| {
-            let connection = place.connection.insert(connection);
+            let connection = seat.connection.insert(connection);
             let transaction = connection.unchecked_transaction()?;
             let answer = read(&transaction)?;
             transaction.finish()?;
@@ -174,13 +162,13 @@ impl Readers {
     }
 }
 
-struct Place<'a> {
+struct Seat<'a> {
     readers: &'a Readers,
     connection: Option<Connection>,
     file: u64,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let mut idle = lock(&self.readers.idle);
         match self.connection.take() {
@@ -197,90 +185,52 @@ impl View {
     /// # Errors
     /// Where the store cannot be read.
     pub fn signals(&self, query: &SignalsQuery) -> Result<Page, ViewError> {
-        let index = match query {
-            SignalsQuery {
-                symbol: Some(_), ..
-            } => "signals_symbol",
-            SignalsQuery {
-                strategy: Some(_), ..
-            } => "signals_strategy",
-            _ => "signals_time",
+        let (heads, strategies, symbol, strategy) = {
+            let index = lock(&self.0.index);
+            let symbol = query.symbol.as_ref().map(|name| index.symbols.find(name));
+            let strategy = (query.strategy.as_ref()).map(|name| index.strategies.find(name));
+            let heads = index.signals.clone();
+            (heads, index.strategies.list.clone(), symbol, strategy)
         };
-        let mut sql = format!(
-            "SELECT s.seq, s.time, s.partition, s.offset, s.row, t.name, s.n
-            FROM signals s INDEXED BY {index} CROSS JOIN strategies t ON t.id = s.strategy
-            WHERE (?1 IS NULL OR s.side = ?1)"
-        );
-        for (given, condition) in [
-            (
-                query.symbol.is_some(),
-                " AND s.symbol = (SELECT id FROM symbols WHERE name = ?2)",
-            ),
-            (
-                query.strategy.is_some(),
-                " AND s.strategy = (SELECT id FROM strategies WHERE name = ?3)",
-            ),
-            (query.since.is_some(), " AND s.time >= ?4"),
-            (
-                query.after.is_some(),
-                " AND s.time <= ?6 AND (s.time, s.partition, s.offset, s.row, t.name, s.n)
-                < (?6, ?7, ?8, ?9, ?10, ?11)",
-            ),
-        ] {
-            if given {
-                sql.push_str(condition);
-            }
-        }
-        sql.push_str(
-            " ORDER BY s.time DESC, s.partition DESC, s.offset DESC, s.row DESC, t.name DESC, s.n DESC LIMIT ?5",
-        );
+        let (Some(symbol), Some(strategy)) = (known(symbol), known(strategy)) else {
+            return Ok(Page::default());
+        };
         let after = query.after.as_ref();
-        let one_more = i64::try_from(query.limit).unwrap_or(i64::MAX - 1) + 1;
-        self.0.readers.with(|db| {
-            let mut statement = db.prepare_cached(&sql)?;
-            // A statement without some of the parameters refuses values for them.
-            let count = statement.parameter_count();
-            let values: [&dyn rusqlite::ToSql; 11] = [
-                &query.side.map(side_number),
-                &query.symbol,
-                &query.strategy,
-                &query.since,
-                &one_more,
-                &after.map(|a| a.timestamp),
-                &after.map(|a| a.partition),
-                &after.map(|a| a.offset.cast_signed()),
-                &after.map(|a| a.row),
-                &after.map(|a| &a.strategy),
-                &after.map(|a| a.n),
-            ];
-            let rows = statement.query_map(&values[..count], |row| {
-                Ok((
-                    row.get::<_, i64>(0)?,
-                    Cursor {
-                        timestamp: row.get(1)?,
-                        partition: row.get(2)?,
-                        offset: offset(row.get(3)?),
-                        row: row.get(4)?,
-                        strategy: row.get(5)?,
-                        n: row.get(6)?,
-                    },
-                ))
-            })?;
-            let mut rows: Vec<_> = rows.collect::<Result<_, _>>()?;
-            let next = (rows.len() > query.limit).then(|| {
-                rows.truncate(query.limit);
-                rows.last().map(|(_, cursor)| cursor.clone())
-            });
-            // Only now, so that no JSON goes through the sorter.
-            let mut json = db.prepare_cached("SELECT json FROM signals WHERE seq = ?1")?;
-            let signals = rows
-                .iter()
-                .map(|(seq, _)| json.query_row([seq], |row| row.get(0)));
-            Ok(Page {
-                signals: signals.collect::<Result<_, _>>()?,
-                next: next.flatten(),
-            })
-        })
+        let after = after.map(|a| {
+            (
+                a.timestamp,
+                (a.partition, a.offset, a.row, &*a.strategy, a.n),
+            )
+        });
+        let mut found = heads.newest(
+            query.limit + 1,
+            query.since.unwrap_or(f64::NEG_INFINITY),
+            after.as_ref(),
+            |head| {
+                symbol.is_none_or(|symbol| head.symbol == symbol)
+                    && strategy.is_none_or(|strategy| head.strategy == strategy)
+                    && query.side.is_none_or(|side| head.side == side)
+            },
+            |_, head| {
+                let strategy = &*strategies[head.strategy as usize];
+                (head.partition, head.offset, head.row, strategy, head.n)
+            },
+        );
+        let more = found.len() > query.limit;
+        found.truncate(query.limit);
+        let next = found.last().filter(|_| more).map(
+            |(_, (timestamp, (partition, offset, row, strategy, n)))| Cursor {
+                timestamp: *timestamp,
+                partition: *partition,
+                offset: *offset,
+                row: *row,
+                strategy: (*strategy).to_owned(),
+                n: *n,
+            },
+        );
+        let places = found.iter().map(|(place, _)| *place);
+        let signals = self.fetch(SIGNALS, places)?;
+        Ok(Page { signals, next })
     }
 
     /// One signal's JSON.
@@ -288,25 +238,24 @@ impl View {
     /// # Errors
     /// Where the store cannot be read.
     pub fn signal(&self, id: &SignalId) -> Result<Option<Vec<u8>>, ViewError> {
-        self.0.readers.with(|db| {
-            db.prepare_cached(
-                "SELECT s.json FROM marks m CROSS JOIN signals s ON s.seq >= m.seq_first AND s.seq < m.seq_end
-                WHERE m.partition = :partition AND m.offset_min <= :offset AND m.offset_max >= :offset
-                AND s.partition = :partition AND s.offset = :offset AND s.row = :row AND s.n = :n
-                AND s.strategy = (SELECT id FROM strategies WHERE name = :strategy) LIMIT 1",
-            )?
-            .query_row(
-                named_params! {
-                    ":partition": id.partition,
-                    ":offset": id.offset.cast_signed(),
-                    ":row": id.row,
-                    ":n": id.n,
-                    ":strategy": id.strategy,
-                },
-                |row| row.get(0),
-            )
-            .optional()
-        })
+        let (heads, strategy) = {
+            let index = lock(&self.0.index);
+            (index.signals.clone(), index.strategies.find(&id.strategy))
+        };
+        let Some(strategy) = strategy else {
+            return Ok(None);
+        };
+        let is_it = |head: &SignalHead| {
+            head.offset == id.offset
+                && head.partition == id.partition
+                && head.row == id.row
+                && head.n == id.n
+                && head.strategy == strategy
+        };
+        let place = heads
+            .blocks_from(0)
+            .find_map(|block| Some(block.place(block.heads.iter().position(is_it)?)));
+        Ok(self.fetch(SIGNALS, place.into_iter())?.pop())
     }
 
     /// Lists indicator values.
@@ -330,53 +279,54 @@ impl View {
     /// # Errors
     /// Where the store cannot be read.
     pub fn latest_values(&self, symbol: &str) -> Result<Vec<Vec<u8>>, ViewError> {
-        self.0.readers.with(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT json FROM (SELECT name, (SELECT MAX(seq) FROM points_values WHERE series = id) AS newest
-                    FROM series WHERE symbol = ?1 AND kind = 'values') CROSS JOIN points_values ON seq = newest
-                ORDER BY name",
-            )?;
-            let rows = statement.query_map([symbol], |row| row.get(0))?;
-            rows.collect()
-        })
+        let (heads, names) = {
+            let index = lock(&self.0.index);
+            (index.values.clone(), index.values_series.list.clone())
+        };
+        let mut wanted = series(Points::Values, &names, symbol, None);
+        wanted.sort_by_key(|&number| &names[number as usize]);
+        let places = heads.last_of_each(wanted.len(), |head| {
+            wanted.iter().position(|&number| number == head.series)
+        });
+        self.fetch(Points::Values.table(), places.into_iter().flatten())
     }
 
     fn points(&self, points: Points, query: &PointsQuery) -> Result<Vec<Vec<u8>>, ViewError> {
-        let since = query.since.unwrap_or(f64::NEG_INFINITY);
-        let found = self.0.readers.with(|db| {
-            let mut series = db.prepare_cached(
-                "SELECT id FROM series WHERE symbol = ?1 AND kind = ?2 AND (?3 IS NULL OR name = ?3)",
-            )?;
-            let series = series.query_map(
-                params![query.symbol, points.kind(), query.name],
-                |row| row.get::<_, i64>(0),
-            )?;
-            let mut statement = db.prepare_cached(&format!(
-                "SELECT time, json FROM points_{} WHERE series = ?1 ORDER BY seq DESC",
-                points.topic()
-            ))?;
-            let mut found: Vec<(f64, Vec<u8>)> = Vec::new();
-            for series in series {
-                let mut wanted = query.limit;
-                let mut rows = statement.query([series?])?;
-                while wanted > 0 && let Some(row) = rows.next()? {
-                    let time = row.get(0)?;
-                    // Rows are in the order of the log, in which a tick may be older than the one before by that much.
-                    if time < since - MAX_LATENESS_S {
-                        break;
-                    }
-                    if time >= since {
-                        found.push((time, row.get(1)?));
-                        wanted -= 1;
-                    }
-                }
+        let (heads, names) = {
+            let index = lock(&self.0.index);
+            match points {
+                Points::Values => (index.values.clone(), index.values_series.list.clone()),
+                Points::Bars => (index.bars.clone(), index.bars_series.list.clone()),
             }
-            Ok(found)
-        });
-        let mut found = found?;
-        found.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        found.truncate(query.limit);
-        Ok(found.into_iter().map(|(_, json)| json).collect())
+        };
+        let wanted = series(points, &names, &query.symbol, query.name.as_deref());
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let found = heads.newest(
+            query.limit,
+            query.since.unwrap_or(f64::NEG_INFINITY),
+            None,
+            |head| wanted.contains(&head.series),
+            |seq, _| seq,
+        );
+        self.fetch(points.table(), found.iter().map(|(place, _)| *place))
+    }
+
+    /// The JSON of rows; one that was removed meanwhile is left out.
+    fn fetch(
+        &self,
+        table: &str,
+        places: impl Iterator<Item = Place>,
+    ) -> Result<Vec<Vec<u8>>, ViewError> {
+        self.0.readers.with(|db| {
+            let mut fetch = Fetch::new(db, table);
+            let mut rows = Vec::new();
+            for place in places {
+                rows.extend(fetch.json(place)?.map(<[u8]>::to_owned));
+            }
+            Ok(rows)
+        })
     }
 
     /// The summary of each symbol that had a tick, by symbol.
@@ -396,33 +346,22 @@ impl View {
         (self.0.sessions.iter()).find_map(|partition| lock(partition).session(symbol))
     }
 
-    /// Where a subscriber at these positions goes on.
-    pub(super) fn resumption(&self, positions: &[Offset]) -> Result<Resumption, ViewError> {
-        self.0.readers.with(|db| {
-            let end = db.query_row("SELECT COALESCE(MAX(seq), 0) + 1 FROM signals", [], |row| {
-                row.get(0)
-            })?;
-            let mut resumption = Resumption {
-                seq: end,
-                floors: Vec::with_capacity(positions.len()),
-            };
-            let mut mark = db.prepare_cached(
-                "SELECT MIN(seq_first) FROM marks WHERE partition = ?1 AND position_end > ?2",
-            )?;
-            let mut floor = db.prepare_cached(
-                "SELECT floor FROM positions WHERE topic = ?1 AND partition = ?2",
-            )?;
-            for (partition, position) in (0u32..).zip(positions) {
-                let seq: Option<i64> =
-                    mark.query_row(params![partition, position.cast_signed()], |row| row.get(0))?;
-                resumption.seq = resumption.seq.min(seq.unwrap_or(end));
-                let floor = floor
-                    .query_row(params![Topic::Signals.name(), partition], |row| row.get(0))
-                    .optional()?;
-                resumption.floors.push(offset(floor.unwrap_or(0)));
-            }
-            Ok(resumption)
-        })
+    /// Where a subscriber at these positions goes on: the first `seq` that may hold a signal which it has not seen, and
+    /// the oldest position of each partition that the store speaks for.
+    pub(super) fn resumption(&self, positions: &[Offset]) -> (i64, Vec<Offset>) {
+        let (heads, floors) = {
+            let index = lock(&self.0.index);
+            (index.signals.clone(), index.floors.clone())
+        };
+        let unseen = |head: &SignalHead| {
+            positions
+                .get(head.partition as usize)
+                .is_some_and(|&next| head.position >= next)
+        };
+        let seq = heads
+            .blocks_from(0)
+            .find_map(|block| Some(block.seq(block.heads.iter().position(unseen)?)));
+        (seq.unwrap_or(heads.end()), floors)
     }
 
     /// Signals from `from` to below `end` in order of arrival, as far as one subscriber takes at once; those not wanted
@@ -434,42 +373,73 @@ impl View {
         max_bytes: usize,
         wanted: impl Fn(&LiveSignal<'_>) -> bool,
     ) -> Result<(Vec<StreamedRow>, i64), ViewError> {
-        const ROWS: i64 = 5_000;
-        let end = end.min(from + ROWS);
+        const ROWS: usize = 5_000;
+        let (heads, symbols, strategies) = {
+            let index = lock(&self.0.index);
+            let symbols = index.symbols.list.clone();
+            (
+                index.signals.clone(),
+                symbols,
+                index.strategies.list.clone(),
+            )
+        };
         self.0.readers.with(|db| {
-            let mut statement = db.prepare_cached(
-                "SELECT s.seq, s.partition, s.position, y.name, t.name, s.side, s.json FROM signals s
-                CROSS JOIN symbols y ON y.id = s.symbol CROSS JOIN strategies t ON t.id = s.strategy
-                WHERE s.seq >= ?1 AND s.seq < ?2 ORDER BY s.seq",
-            )?;
-            let mut rows = statement.query([from, end])?;
+            let mut fetch = Fetch::new(db, SIGNALS);
             let (mut taken, mut bytes) = (Vec::new(), 0);
-            while let Some(row) = rows.next()? {
-                let seq: i64 = row.get(0)?;
-                if bytes >= max_bytes {
-                    return Ok((taken, seq));
+            for block in heads.blocks_from(from) {
+                for (at, head) in block.heads.iter().enumerate() {
+                    let seq = block.seq(at);
+                    if seq < from {
+                        continue;
+                    }
+                    if seq >= end || bytes >= max_bytes || taken.len() >= ROWS {
+                        return Ok((taken, seq));
+                    }
+                    let signal = LiveSignal {
+                        partition: head.partition,
+                        position: head.position,
+                        symbol: &symbols[head.symbol as usize],
+                        strategy: &strategies[head.strategy as usize],
+                        side: head.side,
+                        json: &[],
+                    };
+                    let json = match wanted(&signal) {
+                        true => fetch.json(block.place(at))?.map(<[u8]>::to_owned),
+                        false => None,
+                    };
+                    bytes += json.as_ref().map_or(0, Vec::len);
+                    taken.push(StreamedRow {
+                        partition: head.partition,
+                        position: head.position,
+                        json,
+                    });
                 }
-                let side = match row.get::<_, i64>(5)? {
-                    1 => Side::Buy,
-                    _ => Side::Sell,
-                };
-                let signal = LiveSignal {
-                    partition: row.get(1)?,
-                    position: offset(row.get(2)?),
-                    symbol: row.get_ref(3)?.as_str()?,
-                    strategy: row.get_ref(4)?.as_str()?,
-                    side,
-                    json: row.get_ref(6)?.as_blob()?,
-                };
-                let json = wanted(&signal).then(|| signal.json.to_owned());
-                bytes += json.as_ref().map_or(0, Vec::len);
-                taken.push(StreamedRow {
-                    partition: signal.partition,
-                    position: signal.position,
-                    json,
-                });
             }
             Ok((taken, end))
         })
     }
+}
+
+/// None where a name was asked for that has no number, so that nothing can be found.
+const fn known(asked: Option<Option<u32>>) -> Option<Option<u32>> {
+    match asked {
+        None => Some(None),
+        Some(None) => None,
+        Some(number) => Some(number),
+    }
+}
+
+/// The series of a symbol, of one name or of all.
+fn series(points: Points, names: &[Arc<str>], symbol: &str, name: Option<&str>) -> Vec<u32> {
+    let fits = |key: &str| {
+        let (left, right) = key.split_once('/').unwrap_or((key, ""));
+        let (its_name, its_symbol) = match points {
+            Points::Values => (left, right),
+            Points::Bars => (right, left),
+        };
+        its_symbol == symbol && name.is_none_or(|name| name == its_name)
+    };
+    let all = (0..).zip(names);
+    all.filter_map(|(number, key)| fits(key).then_some(number))
+        .collect()
 }

@@ -1,69 +1,78 @@
-//! The tables of `view.db` and their one writer. Losing the file loses nothing, so nothing waits for the disk, and
-//! a file that does not fit, or that another boot of the machine wrote, is made anew.
+//! `view.db` and its one writer. Losing the file loses nothing, so nothing waits for the disk, and a file that does not
+//! fit, or that another boot of the machine wrote, is made anew.
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use hashbrown::HashMap;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde::{Deserialize, Serialize};
 
-use super::{Limits, ViewError};
+use super::{
+    Limits, ViewError,
+    journal::{Head, Heads, Journal},
+    lock,
+};
 use crate::{
     log::{Offset, Topic},
     market::Side,
 };
 
 /// The version of the tables below.
-const SCHEMA: &str = "1";
+const SCHEMA: &str = "2";
 
-/// `seq` numbers the rows of a table by arrival, without gaps, as only the oldest are ever removed. A list by time has
-/// an index of its own; the log's positions and the ticks' offsets rise with `seq` in each partition, near enough that
-/// a row in `marks` for each thousand signals finds both.
+pub(super) const SIGNALS: &str = "signals";
+
+/// Beside these there is a table for each journal.
 const TABLES: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE positions (topic TEXT, partition INTEGER, next INTEGER NOT NULL, floor INTEGER NOT NULL,
         PRIMARY KEY (topic, partition)) WITHOUT ROWID;
-    CREATE TABLE symbols (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-    CREATE TABLE strategies (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-    CREATE TABLE signals (seq INTEGER PRIMARY KEY, time REAL NOT NULL, symbol INTEGER NOT NULL,
-        strategy INTEGER NOT NULL, side INTEGER NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
-        row INTEGER NOT NULL, n INTEGER NOT NULL, position INTEGER NOT NULL, json BLOB NOT NULL);
-    CREATE INDEX signals_time ON signals (time);
-    CREATE INDEX signals_symbol ON signals (symbol, time);
-    CREATE INDEX signals_strategy ON signals (strategy, time);
-    CREATE TABLE marks (partition INTEGER, seq_first INTEGER, seq_end INTEGER NOT NULL, position_end INTEGER NOT NULL,
-        offset_min INTEGER NOT NULL, offset_max INTEGER NOT NULL, PRIMARY KEY (partition, seq_first)) WITHOUT ROWID;
-    CREATE TABLE series (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, symbol TEXT NOT NULL, name TEXT NOT NULL,
-        UNIQUE (symbol, kind, name));
-    CREATE TABLE points_values (seq INTEGER PRIMARY KEY, series INTEGER NOT NULL, time REAL NOT NULL, json BLOB NOT NULL);
-    CREATE INDEX values_series ON points_values (series);
-    CREATE TABLE points_bars (seq INTEGER PRIMARY KEY, series INTEGER NOT NULL, time REAL NOT NULL, json BLOB NOT NULL);
-    CREATE INDEX bars_series ON points_bars (series);
+    CREATE TABLE names (kind TEXT, id INTEGER, name TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
     CREATE TABLE sessions (partition INTEGER PRIMARY KEY, state BLOB NOT NULL);
 ";
 
-/// Signals that one row of `marks` speaks for.
-const MARK_SIGNALS: i64 = 1_000;
-
-/// A signal on its way in.
-pub(super) struct NewSignal<'a> {
+/// What is known of a signal without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct SignalHead {
     pub(super) time: f64,
-    pub(super) symbol: &'a str,
-    pub(super) strategy: &'a str,
-    pub(super) side: Side,
-    pub(super) partition: u32,
     pub(super) offset: Offset,
-    pub(super) row: u32,
-    pub(super) n: u32,
     /// Its own offset in `signals`.
     pub(super) position: Offset,
-    pub(super) json: &'a [u8],
+    /// Number of its name, as the next.
+    pub(super) symbol: u32,
+    pub(super) strategy: u32,
+    pub(super) partition: u32,
+    pub(super) row: u32,
+    pub(super) n: u32,
+    pub(super) side: Side,
 }
 
-/// Values and bars: points of series, each of one symbol and one name (a strategy or an interval).
+/// What is known of values or of a bar without reading them.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct PointHead {
+    pub(super) time: f64,
+    /// Number of the message's key: the name, a slash, the symbol for values; the symbol, a slash, the interval for
+    /// bars.
+    pub(super) series: u32,
+}
+
+impl Head for SignalHead {
+    fn time(&self) -> f64 {
+        self.time
+    }
+}
+
+impl Head for PointHead {
+    fn time(&self) -> f64 {
+        self.time
+    }
+}
+
+/// Points of series: values or bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Points {
     Values,
@@ -71,71 +80,74 @@ pub(super) enum Points {
 }
 
 impl Points {
-    pub(super) const fn kind(self) -> &'static str {
+    pub(super) const fn table(self) -> &'static str {
         match self {
-            Self::Values => "values",
+            // A word that SQL has for itself.
+            Self::Values => "indicator_values",
             Self::Bars => "bars",
         }
     }
-
-    pub(super) const fn topic(self) -> Topic {
-        match self {
-            Self::Values => Topic::Values,
-            Self::Bars => Topic::Bars,
-        }
-    }
 }
 
-/// Interned names, so that rows hold small numbers and subscribers shared text.
+/// Names by number, and numbers by name.
+#[derive(Clone, Default)]
+pub(super) struct Names {
+    pub(super) list: Arc<Vec<Arc<str>>>,
+    numbers: HashMap<Arc<str>, u32>,
+}
+
+/// What readers see: always of one commit.
 #[derive(Default)]
-struct Names(HashMap<Arc<str>, i64>);
-
-/// Rows of one table by `seq`: the oldest, and one above the newest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Span {
-    first: i64,
-    end: i64,
-}
-
-/// The row of `marks` that still grows.
-#[derive(Clone, Copy)]
-struct Mark {
-    seq_first: i64,
-    seq_end: i64,
-    signals: i64,
-    position_end: Offset,
-    offset_min: Offset,
-    offset_max: Offset,
+pub(super) struct Index {
+    pub(super) signals: Heads<SignalHead>,
+    pub(super) symbols: Names,
+    pub(super) strategies: Names,
+    pub(super) values: Heads<PointHead>,
+    pub(super) values_series: Names,
+    pub(super) bars: Heads<PointHead>,
+    pub(super) bars_series: Names,
+    /// By partition: the oldest position of `signals` that the store speaks for.
+    pub(super) floors: Vec<Offset>,
 }
 
 /// The writer.
 pub(super) struct Store {
     path: PathBuf,
     db: Connection,
+    signals: Journal<SignalHead>,
+    values: Journal<PointHead>,
+    bars: Journal<PointHead>,
     symbols: Names,
     strategies: Names,
-    series: HashMap<Box<[u8]>, i64>,
-    signals: Span,
-    values: Span,
-    bars: Span,
-    marks: Vec<Option<Mark>>,
+    values_series: Names,
+    bars_series: Names,
+    names_grew: bool,
+    index: Arc<Mutex<Index>>,
 }
 
 impl Store {
-    /// Opens the file, or makes it anew where it does not fit.
-    pub(super) fn open(path: &Path, partitions: u32) -> Result<Self, ViewError> {
-        match Self::try_open(path, partitions) {
+    /// Opens the file, or makes it anew where it does not fit, and shows its rows in `index`.
+    pub(super) fn open(
+        path: &Path,
+        partitions: u32,
+        index: Arc<Mutex<Index>>,
+    ) -> Result<Self, ViewError> {
+        match Self::try_open(path, partitions, &index) {
             Ok(Some(store)) => Ok(store),
-            Ok(None) => Self::create(path, partitions),
+            Ok(None) => Self::create(path, partitions, &index),
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "the view's file cannot be used; it is made anew from the log");
-                Self::create(path, partitions)
+                Self::create(path, partitions, &index)
             }
         }
     }
 
     /// None where there is no file or one that does not fit.
-    fn try_open(path: &Path, partitions: u32) -> Result<Option<Self>, rusqlite::Error> {
+    fn try_open(
+        path: &Path,
+        partitions: u32,
+        index: &Arc<Mutex<Index>>,
+    ) -> Result<Option<Self>, rusqlite::Error> {
         if !path.exists() {
             return Ok(None);
         }
@@ -151,10 +163,10 @@ impl Store {
         {
             return Ok(None);
         }
-        Self::load(path, db, partitions).map(Some)
+        Self::load(path, db, partitions, index).map(Some)
     }
 
-    fn create(path: &Path, partitions: u32) -> Result<Self, ViewError> {
+    fn create(path: &Path, partitions: u32, index: &Arc<Mutex<Index>>) -> Result<Self, ViewError> {
         for suffix in ["", "-wal", "-shm"] {
             let mut file = path.as_os_str().to_owned();
             file.push(suffix);
@@ -177,6 +189,10 @@ impl Store {
         let made = connect(path).and_then(|db| {
             db.execute_batch("BEGIN")?;
             db.execute_batch(TABLES)?;
+            Journal::<SignalHead>::create(&db, SIGNALS)?;
+            for points in [Points::Values, Points::Bars] {
+                Journal::<PointHead>::create(&db, points.table())?;
+            }
             let meta = [
                 ("schema", SCHEMA.to_owned()),
                 ("partitions", partitions.to_string()),
@@ -186,7 +202,7 @@ impl Store {
                 db.execute("INSERT INTO meta VALUES (?1, ?2)", params![name, value])?;
             }
             db.execute_batch("COMMIT")?;
-            Self::load(path, db, partitions)
+            Self::load(path, db, partitions, index)
         });
         made.map_err(|source| ViewError::Store {
             path: path.to_owned(),
@@ -194,35 +210,52 @@ impl Store {
         })
     }
 
-    fn load(path: &Path, db: Connection, partitions: u32) -> Result<Self, rusqlite::Error> {
-        let names = |table: &str| -> Result<Names, rusqlite::Error> {
-            let mut all = db.prepare(&format!("SELECT name, id FROM {table}"))?;
-            let all = all.query_map([], |row| Ok((row.get::<_, Arc<str>>(0)?, row.get(1)?)))?;
-            all.collect::<Result<_, _>>().map(Names)
+    fn load(
+        path: &Path,
+        db: Connection,
+        partitions: u32,
+        index: &Arc<Mutex<Index>>,
+    ) -> Result<Self, rusqlite::Error> {
+        let names = |kind: &str| -> Result<Names, rusqlite::Error> {
+            let mut names = Names::default();
+            let mut all = db.prepare("SELECT name FROM names WHERE kind = ?1 ORDER BY id")?;
+            for name in all.query_map([kind], |row| row.get::<_, Arc<str>>(0))? {
+                names.push(name?);
+            }
+            Ok(names)
         };
-        let span = |table: &str| {
-            db.query_row(
-                &format!("SELECT COALESCE(MIN(seq), 1), COALESCE(MAX(seq), 0) + 1 FROM {table}"),
-                [],
-                |row| {
-                    Ok(Span {
-                        first: row.get(0)?,
-                        end: row.get(1)?,
-                    })
-                },
-            )
-        };
-        Ok(Self {
+        let (signals, signals_heads) = Journal::load(&db, SIGNALS)?;
+        let (values, values_heads) = Journal::load(&db, Points::Values.table())?;
+        let (bars, bars_heads) = Journal::load(&db, Points::Bars.table())?;
+        let store = Self {
             path: path.to_owned(),
-            symbols: names("symbols")?,
-            strategies: names("strategies")?,
-            series: HashMap::new(),
-            signals: span("signals")?,
-            values: span("points_values")?,
-            bars: span("points_bars")?,
-            marks: vec![None; partitions as usize],
+            signals,
+            values,
+            bars,
+            symbols: names("symbol")?,
+            strategies: names("strategy")?,
+            values_series: names("values")?,
+            bars_series: names("bars")?,
+            names_grew: false,
+            index: index.clone(),
             db,
-        })
+        };
+        let mut floors = Vec::new();
+        for partition in 0..partitions {
+            let position = store.position(Topic::Signals, partition)?;
+            floors.push(position.map_or(0, |(_, floor)| floor));
+        }
+        *lock(index) = Index {
+            signals: signals_heads,
+            symbols: store.symbols.clone(),
+            strategies: store.strategies.clone(),
+            values: values_heads,
+            values_series: store.values_series.clone(),
+            bars: bars_heads,
+            bars_series: store.bars_series.clone(),
+            floors,
+        };
+        Ok(store)
     }
 
     pub(super) fn error(&self, source: rusqlite::Error) -> ViewError {
@@ -234,7 +267,7 @@ impl Store {
 
     /// `seq` of the next signal.
     pub(super) const fn signals_end(&self) -> i64 {
-        self.signals.end
+        self.signals.committed_end()
     }
 
     /// The next offset to be read, and the oldest that the store speaks for; none where nothing was ever read.
@@ -248,7 +281,9 @@ impl Store {
                 "SELECT next, floor FROM positions WHERE topic = ?1 AND partition = ?2",
             )?
             .query_row(params![topic.name(), partition], |row| {
-                Ok((offset(row.get(0)?), offset(row.get(1)?)))
+                // SQLite has signed integers only; an offset keeps its bits.
+                let bits = |column| row.get(column).map(i64::cast_unsigned);
+                Ok((bits(0)?, bits(1)?))
             })
             .optional()
     }
@@ -267,182 +302,71 @@ impl Store {
         topic: Topic,
         starts: &[Offset],
     ) -> Result<(), rusqlite::Error> {
-        // Rows are numbered on, so that no subscriber takes a new row for one that it has seen.
-        let end = self.signals.end;
-        let clear = match topic {
-            Topic::Signals => "DELETE FROM signals; DELETE FROM marks;",
-            Topic::Values => "DELETE FROM points_values;",
-            Topic::Bars => "DELETE FROM points_bars;",
-            _ => "DELETE FROM sessions;",
-        };
         self.db.execute_batch("BEGIN")?;
-        self.db.execute_batch(clear)?;
+        {
+            let mut index = lock(&self.index);
+            match topic {
+                Topic::Signals => {
+                    self.signals.clear(&self.db, &mut index.signals)?;
+                    index.floors = starts.to_vec();
+                }
+                Topic::Values => self.values.clear(&self.db, &mut index.values)?,
+                Topic::Bars => self.bars.clear(&self.db, &mut index.bars)?,
+                _ => {
+                    self.db.execute_batch("DELETE FROM sessions")?;
+                }
+            }
+        }
         for (partition, &start) in (0u32..).zip(starts) {
             self.db.execute(
                 "INSERT OR REPLACE INTO positions VALUES (?1, ?2, ?3, ?3)",
                 params![topic.name(), partition, start.cast_signed()],
             )?;
         }
-        self.db.execute_batch("COMMIT")?;
-        match topic {
-            Topic::Signals => {
-                self.signals = Span { first: end, end };
-                self.marks.fill(None);
-            }
-            Topic::Values => self.values.first = self.values.end,
-            Topic::Bars => self.bars.first = self.bars.end,
-            _ => {}
-        }
-        Ok(())
+        self.db.execute_batch("COMMIT")
     }
 
     /// Opens a transaction. After any error the store is to be opened anew.
-    pub(super) fn begin(&mut self) -> Result<Writing<'_>, rusqlite::Error> {
-        self.db.execute_batch("BEGIN")?;
-        let Self {
-            db,
-            symbols,
-            strategies,
-            series,
-            signals,
-            values,
-            bars,
-            marks,
-            ..
-        } = self;
-        Ok(Writing {
-            insert_signal: db.prepare_cached(
-                "INSERT INTO signals VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?,
-            insert_value: db.prepare_cached("INSERT INTO points_values VALUES (?1, ?2, ?3, ?4)")?,
-            insert_bar: db.prepare_cached("INSERT INTO points_bars VALUES (?1, ?2, ?3, ?4)")?,
-            db,
-            symbols,
-            strategies,
-            series,
-            signals,
-            values,
-            bars,
-            marks,
-        })
+    pub(super) fn begin(&mut self) -> Result<(), rusqlite::Error> {
+        self.db.execute_batch("BEGIN")
     }
-}
 
-/// A transaction of the writer.
-pub(super) struct Writing<'a> {
-    db: &'a Connection,
-    insert_signal: CachedStatement<'a>,
-    insert_value: CachedStatement<'a>,
-    insert_bar: CachedStatement<'a>,
-    symbols: &'a mut Names,
-    strategies: &'a mut Names,
-    series: &'a mut HashMap<Box<[u8]>, i64>,
-    signals: &'a mut Span,
-    values: &'a mut Span,
-    bars: &'a mut Span,
-    marks: &'a mut Vec<Option<Mark>>,
-}
-
-impl Writing<'_> {
-    /// Adds a signal; answers its symbol and strategy, shared.
+    /// Adds a signal, whose symbol and strategy are numbered here; answers these, shared.
     pub(super) fn signal(
         &mut self,
-        signal: &NewSignal<'_>,
+        head: SignalHead,
+        symbol: &str,
+        strategy: &str,
+        json: &[u8],
     ) -> Result<(Arc<str>, Arc<str>), rusqlite::Error> {
-        let (symbol_name, symbol) = self.symbols.id(self.db, "symbols", signal.symbol)?;
-        let (strategy_name, strategy) =
-            self.strategies.id(self.db, "strategies", signal.strategy)?;
-        let seq = self.signals.end;
-        self.insert_signal.execute(params![
-            seq,
-            signal.time,
+        let grew = &mut self.names_grew;
+        let symbol = self.symbols.number(&self.db, "symbol", symbol, grew)?;
+        let strategy = self
+            .strategies
+            .number(&self.db, "strategy", strategy, grew)?;
+        let head = SignalHead {
             symbol,
             strategy,
-            side_number(signal.side),
-            signal.partition,
-            signal.offset.cast_signed(),
-            signal.row,
-            signal.n,
-            signal.position.cast_signed(),
-            signal.json,
-        ])?;
-        self.signals.end += 1;
-        let Some(mark) = self.marks.get_mut(signal.partition as usize) else {
-            return Ok((symbol_name, strategy_name));
+            ..head
         };
-        let grown = match *mark {
-            Some(old) if old.signals < MARK_SIGNALS => Mark {
-                seq_end: seq + 1,
-                signals: old.signals + 1,
-                position_end: signal.position + 1,
-                offset_min: old.offset_min.min(signal.offset),
-                offset_max: old.offset_max.max(signal.offset),
-                ..old
-            },
-            full_or_none => {
-                if let Some(full) = full_or_none {
-                    write_mark(self.db, signal.partition, &full)?;
-                }
-                Mark {
-                    seq_first: seq,
-                    seq_end: seq + 1,
-                    signals: 1,
-                    position_end: signal.position + 1,
-                    offset_min: signal.offset,
-                    offset_max: signal.offset,
-                }
-            }
-        };
-        *mark = Some(grown);
-        Ok((symbol_name, strategy_name))
+        self.signals.push(&self.db, head, json)?;
+        Ok((self.symbols.name(symbol), self.strategies.name(strategy)))
     }
 
-    /// Adds a point. `key` is the message's: the name, a slash, the symbol for values; the symbol, a slash, the
-    /// interval for bars.
+    /// Adds a point of the series that `key` names.
     pub(super) fn point(
         &mut self,
         points: Points,
-        key: &[u8],
+        key: &str,
         time: f64,
         json: &[u8],
     ) -> Result<(), rusqlite::Error> {
-        let series = self.series(points, key)?;
-        let (span, insert) = match points {
-            Points::Values => (&mut *self.values, &mut self.insert_value),
-            Points::Bars => (&mut *self.bars, &mut self.insert_bar),
+        let (journal, names, kind) = match points {
+            Points::Values => (&mut self.values, &mut self.values_series, "values"),
+            Points::Bars => (&mut self.bars, &mut self.bars_series, "bars"),
         };
-        insert.execute(params![span.end, series, time, json])?;
-        span.end += 1;
-        Ok(())
-    }
-
-    fn series(&mut self, points: Points, key: &[u8]) -> Result<i64, rusqlite::Error> {
-        // No symbol holds a lower-case letter and every interval does, so one map serves both kinds of keys.
-        if let Some(&id) = self.series.get(key) {
-            return Ok(id);
-        }
-        let text = String::from_utf8_lossy(key);
-        let (left, right) = text.split_once('/').unwrap_or((&text, ""));
-        let (symbol, name) = match points {
-            Points::Values => (right, left),
-            Points::Bars => (left, right),
-        };
-        let known = self
-            .db
-            .prepare_cached("SELECT id FROM series WHERE symbol = ?1 AND kind = ?2 AND name = ?3")?
-            .query_row(params![symbol, points.kind(), name], |row| row.get(0))
-            .optional()?;
-        let id = match known {
-            Some(id) => id,
-            None => {
-                self.db
-                    .prepare_cached("INSERT INTO series (kind, symbol, name) VALUES (?1, ?2, ?3)")?
-                    .execute(params![points.kind(), symbol, name])?;
-                self.db.last_insert_rowid()
-            }
-        };
-        self.series.insert(key.into(), id);
-        Ok(id)
+        let series = names.number(&self.db, kind, key, &mut self.names_grew)?;
+        journal.push(&self.db, PointHead { time, series }, json)
     }
 
     pub(super) fn save_session(
@@ -468,122 +392,93 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// Removes the oldest rows above the limits and commits.
-    pub(super) fn commit(mut self, limits: &Limits) -> Result<(), rusqlite::Error> {
-        for (partition, mark) in (0u32..).zip(&*self.marks) {
-            if let Some(mark) = mark {
-                write_mark(self.db, partition, mark)?;
-            }
-        }
-        self.trim_signals(limits.signals)?;
-        trim(self.db, "points_values", self.values, limits.values)?;
-        trim(self.db, "points_bars", self.bars, limits.bars)?;
-        self.db.execute_batch("COMMIT")
-    }
-
-    fn trim_signals(&mut self, limit: u64) -> Result<(), rusqlite::Error> {
-        let Some(cut) = self.signals.cut(limit) else {
-            return Ok(());
+    /// Removes the oldest rows above the limits, commits, and shows all to readers.
+    pub(super) fn commit(&mut self, limits: &Limits) -> Result<(), rusqlite::Error> {
+        // Only the writer changes the index, so what is cloned here is still so below.
+        let (signals, values, bars) = {
+            let index = lock(&self.index);
+            (
+                index.signals.clone(),
+                index.values.clone(),
+                index.bars.clone(),
+            )
         };
-        let mut floors = vec![None; self.marks.len()];
-        {
-            let mut delete = self.db.prepare_cached(
-                "DELETE FROM signals WHERE seq < ?1 RETURNING partition, position",
-            )?;
-            let mut rows = delete.query([cut])?;
-            while let Some(row) = rows.next()? {
-                let (partition, position) = (row.get::<_, u32>(0)?, offset(row.get(1)?));
-                if let Some(floor) = floors.get_mut(partition as usize) {
-                    *floor = (*floor).max(Some(position + 1));
-                }
+        let signals = self.signals.finish(&self.db, &signals, limits.signals)?;
+        let values = self.values.finish(&self.db, &values, limits.values)?;
+        let bars = self.bars.finish(&self.db, &bars, limits.bars)?;
+        let gone = signals.gone.iter().flat_map(|block| &block.heads);
+        let mut floors: HashMap<u32, Offset> = HashMap::new();
+        for head in gone {
+            let floor = floors.entry(head.partition).or_default();
+            *floor = (*floor).max(head.position + 1);
+        }
+        for (partition, floor) in &floors {
+            self.db
+                .prepare_cached(
+                    "UPDATE positions SET floor = ?2 WHERE topic = 'signals' AND partition = ?1",
+                )?
+                .execute(params![partition, floor.cast_signed()])?;
+        }
+        self.db.execute_batch("COMMIT")?;
+        let mut index = lock(&self.index);
+        self.signals.show(&mut index.signals, &signals);
+        self.values.show(&mut index.values, &values);
+        self.bars.show(&mut index.bars, &bars);
+        for (partition, floor) in floors {
+            if let Some(shown) = index.floors.get_mut(partition as usize) {
+                *shown = floor;
             }
         }
-        for (partition, floor) in (0u32..).zip(floors) {
-            if let Some(floor) = floor {
-                self.db
-                    .prepare_cached(
-                        "UPDATE positions SET floor = ?2 WHERE topic = 'signals' AND partition = ?1",
-                    )?
-                    .execute(params![partition, floor.cast_signed()])?;
-            }
+        if std::mem::take(&mut self.names_grew) {
+            index.symbols = self.symbols.clone();
+            index.strategies = self.strategies.clone();
+            index.values_series = self.values_series.clone();
+            index.bars_series = self.bars_series.clone();
         }
-        self.db
-            .prepare_cached("DELETE FROM marks WHERE seq_end <= ?1")?
-            .execute([cut])?;
-        self.signals.first = cut;
         Ok(())
     }
 }
 
-impl Span {
-    /// The `seq` below which rows are too many.
-    fn cut(self, limit: u64) -> Option<i64> {
-        let cut = self.end.saturating_sub_unsigned(limit);
-        (cut > self.first).then_some(cut)
-    }
-}
-
 impl Names {
-    fn id(
+    /// The number of a name that has one.
+    pub(super) fn find(&self, name: &str) -> Option<u32> {
+        self.numbers.get(name).copied()
+    }
+
+    fn name(&self, number: u32) -> Arc<str> {
+        self.list[number as usize].clone()
+    }
+
+    fn push(&mut self, name: Arc<str>) -> u32 {
+        let number = u32::try_from(self.list.len()).expect("fewer than 2^32 names");
+        self.numbers.insert(name.clone(), number);
+        Arc::make_mut(&mut self.list).push(name);
+        number
+    }
+
+    /// The number of a name, which is given and stored where there is none.
+    fn number(
         &mut self,
         db: &Connection,
-        table: &str,
+        kind: &str,
         name: &str,
-    ) -> Result<(Arc<str>, i64), rusqlite::Error> {
-        if let Some((name, &id)) = self.0.get_key_value(name) {
-            return Ok((name.clone(), id));
+        grew: &mut bool,
+    ) -> Result<u32, rusqlite::Error> {
+        if let Some(number) = self.find(name) {
+            return Ok(number);
         }
-        db.execute(&format!("INSERT INTO {table} (name) VALUES (?1)"), [name])?;
-        let (name, id): (Arc<str>, _) = (name.into(), db.last_insert_rowid());
-        self.0.insert(name.clone(), id);
-        Ok((name, id))
+        let number = self.push(name.into());
+        *grew = true;
+        db.prepare_cached("INSERT INTO names VALUES (?1, ?2, ?3)")?
+            .execute(params![kind, number, name])?;
+        Ok(number)
     }
-}
-
-fn trim(db: &Connection, table: &str, span: &mut Span, limit: u64) -> Result<(), rusqlite::Error> {
-    if let Some(cut) = span.cut(limit) {
-        db.prepare_cached(&format!("DELETE FROM {table} WHERE seq < ?1"))?
-            .execute([cut])?;
-        span.first = cut;
-    }
-    Ok(())
-}
-
-fn write_mark(db: &Connection, partition: u32, mark: &Mark) -> Result<(), rusqlite::Error> {
-    db.prepare_cached("INSERT OR REPLACE INTO marks VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![
-            partition,
-            mark.seq_first,
-            mark.seq_end,
-            mark.position_end.cast_signed(),
-            mark.offset_min.cast_signed(),
-            mark.offset_max.cast_signed(),
-        ])?;
-    Ok(())
-}
-
-/// How a side stands in the table.
-pub(super) const fn side_number(side: Side) -> i64 {
-    match side {
-        Side::Buy => 1,
-        Side::Sell => -1,
-    }
-}
-
-/// SQLite has signed integers only; an offset keeps its bits.
-pub(super) const fn offset(stored: i64) -> Offset {
-    stored.cast_unsigned()
 }
 
 fn connect(path: &Path) -> Result<Connection, rusqlite::Error> {
     let db = Connection::open(path)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "OFF")?;
-    // In pages: checkpoints cost less when a page that changed often is written back once.
-    db.pragma_update(None, "wal_autocheckpoint", 8_000)?;
-    // In kB when negative: the leaves of the index by symbol are hit at random.
-    db.pragma_update(None, "cache_size", -32_000)?;
-    db.set_prepared_statement_cache_capacity(64);
     Ok(db)
 }
 

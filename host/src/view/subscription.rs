@@ -240,9 +240,9 @@ impl Subscription {
             return Ok(());
         };
         let (view, wanted) = (self.view.clone(), positions.0.clone());
-        let found = blocking(move || view.resumption(&wanted)).await?;
-        self.seq = found.seq;
-        for (partition, floor) in (0..).zip(found.floors) {
+        let (seq, floors) = blocking(move || Ok(view.resumption(&wanted))).await?;
+        self.seq = seq;
+        for (partition, floor) in (0..).zip(floors) {
             let from = positions.0[partition];
             if from < floor {
                 positions.0[partition] = floor;

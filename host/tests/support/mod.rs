@@ -12,9 +12,9 @@ use wigwag::{
 };
 
 /// A plugin that misbehaves as it is told.
-pub const MISBEHAVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehave.wasm"));
+pub(crate) const MISBEHAVE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/misbehave.wasm"));
 
-pub fn runtime() -> &'static Runtime {
+pub(crate) fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
@@ -24,7 +24,7 @@ pub fn runtime() -> &'static Runtime {
 }
 
 /// The built-ins and `misbehave`, by name.
-pub fn plugin(name: &str) -> Arc<Plugin> {
+pub(crate) fn plugin(name: &str) -> Arc<Plugin> {
     static PLUGINS: OnceLock<Vec<Arc<Plugin>>> = OnceLock::new();
     let plugins = PLUGINS.get_or_init(|| {
         let all = BUILT_IN.iter().map(|(_, bytes)| *bytes).chain([MISBEHAVE]);
@@ -38,7 +38,7 @@ pub fn plugin(name: &str) -> Arc<Plugin> {
         .clone()
 }
 
-pub fn find(digest: Digest) -> Option<Arc<Plugin>> {
+pub(crate) fn find(digest: Digest) -> Option<Arc<Plugin>> {
     ["ma", "ema", "rsi", "misbehave"]
         .map(plugin)
         .into_iter()
@@ -46,7 +46,7 @@ pub fn find(digest: Digest) -> Option<Arc<Plugin>> {
 }
 
 /// A definition with these parameters; all symbols, values at every tick.
-pub fn strategy(id: &str, plugin_name: &str, params: Value) -> Arc<Strategy> {
+pub(crate) fn strategy(id: &str, plugin_name: &str, params: Value) -> Arc<Strategy> {
     let plugin = plugin(plugin_name);
     let Value::Object(given) = params else {
         panic!("parameters are an object")
@@ -70,7 +70,7 @@ pub fn strategy(id: &str, plugin_name: &str, params: Value) -> Arc<Strategy> {
 }
 
 /// One tick as ingest writes it.
-pub fn tick(symbol: &str, time: f64, close: f64) -> String {
+pub(crate) fn tick(symbol: &str, time: f64, close: f64) -> String {
     let (high, low) = (close + 0.25, close - 0.25);
     format!(
         r#"{{"stock_symbol":"{symbol}","opening_price":{close},"closing_price":{close},"high":{high},"low":{low},"volume":3,"timestamp":{time}}}"#
@@ -78,14 +78,14 @@ pub fn tick(symbol: &str, time: f64, close: f64) -> String {
 }
 
 /// A walk that crosses its averages often: the `n`-th close of a symbol.
-pub fn close(symbol: usize, n: usize) -> f64 {
+pub(crate) fn close(symbol: usize, n: usize) -> f64 {
     let n = n as f64 + 31.0 * symbol as f64;
     let wave = (n * 0.37).sin() * 3.0 + (n * 0.11).sin() * 5.0 + (n * 1.9).cos();
     ((100.0 + wave) * 100.0).round() / 100.0
 }
 
 /// Ticks of some symbols in turn.
-pub fn walk(symbols: usize, ticks: usize) -> Vec<String> {
+pub(crate) fn walk(symbols: usize, ticks: usize) -> Vec<String> {
     let of = |n: usize| {
         tick(
             &format!("S{}", n % symbols),
@@ -97,7 +97,7 @@ pub fn walk(symbols: usize, ticks: usize) -> Vec<String> {
 }
 
 /// Messages of so many lines each, from an offset on.
-pub fn messages(lines: &[String], a_message: usize, first: Offset) -> Messages {
+pub(crate) fn messages(lines: &[String], a_message: usize, first: Offset) -> Messages {
     let mut messages = Messages::new();
     for (n, lines) in lines.chunks(a_message).enumerate() {
         messages.push(

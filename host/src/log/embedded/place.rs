@@ -80,6 +80,11 @@ impl Place {
         }
     }
 
+    /// How messages name it, in a log of that name.
+    pub(super) fn named(&self, log: &str) -> String {
+        format!("{log}: {}/{}", self.topic, self.partition)
+    }
+
     pub(super) fn is_compacted(&self) -> bool {
         self.topic.cleanup() == Cleanup::Compact
     }
@@ -130,10 +135,13 @@ impl Place {
     }
 
     pub(super) fn follow(&self, bell: &Arc<Bell>) {
-        self.followers
+        let mut followers = self
+            .followers
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::downgrade(bell));
+            .unwrap_or_else(PoisonError::into_inner);
+        // Where nothing grows nobody else would forget those that have gone.
+        followers.retain(|follower| follower.strong_count() > 0);
+        followers.push(Arc::downgrade(bell));
     }
 }
 
@@ -206,6 +214,16 @@ mod tests {
             }
             assert!(places.get(topic, topic.partitions(3)).is_none());
         }
+    }
+
+    #[test]
+    fn followers_that_went_are_forgotten() {
+        let places = Places::new(1);
+        let place = places.get(Topic::Ticks, 0).expect("a place");
+        for _ in 0..100 {
+            place.follow(&Arc::new(Bell::default()));
+        }
+        assert_eq!(place.followers.lock().expect("no panic").len(), 1);
     }
 
     #[test]

@@ -130,11 +130,23 @@ fn read(
             });
         }
         is_first = false;
-        let Some(row) = row else {
+        let stored = row
+            .map(stored)
+            .transpose()
+            .map_err(|error| failed(*next, &error))?;
+        let found = stored.as_ref().map_or(end, |row| row.offset);
+        // Only in a compacted topic may offsets be missing.
+        if found > *next && !place.is_compacted() {
+            let detail = format!("offsets {next} to {} are missing", found - 1);
+            return Err(LogError::Damaged {
+                log: at(*next),
+                detail,
+            });
+        }
+        let Some(stored) = stored else {
             *next = end.max(*next);
             return Ok(());
         };
-        let stored = stored(row).map_err(|error| failed(*next, &error))?;
         if stored.end() <= *next {
             continue;
         }

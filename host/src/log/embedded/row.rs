@@ -60,8 +60,9 @@ impl Row {
         Ok(())
     }
 
-    pub(super) fn crc(&self, timestamp_ms: i64) -> u32 {
+    pub(super) fn crc(&self, place: &Place, timestamp_ms: i64) -> u32 {
         crc(
+            place,
             self.offset,
             self.count,
             timestamp_ms,
@@ -90,6 +91,7 @@ impl Stored<'_> {
         full_bytes: usize,
     ) -> Result<Offset, String> {
         let crc = crc(
+            place,
             self.offset,
             self.count,
             self.timestamp_ms,
@@ -139,6 +141,7 @@ fn is_line(append: &Append) -> bool {
 }
 
 fn crc(
+    place: &Place,
     offset: Offset,
     count: u32,
     timestamp_ms: i64,
@@ -147,6 +150,8 @@ fn crc(
     value: &[u8],
 ) -> u32 {
     let mut crc = flate2::Crc::new();
+    crc.update(place.topic.name().as_bytes());
+    crc.update(&place.partition.to_le_bytes());
     crc.update(&offset.to_le_bytes());
     crc.update(&count.to_le_bytes());
     crc.update(&timestamp_ms.to_le_bytes());
@@ -281,7 +286,7 @@ mod tests {
         let mut value = row.value.clone();
         for flip in [0, 1] {
             value[2] ^= flip;
-            let (crc, headers) = (row.crc(9), &row.headers);
+            let (crc, headers) = (row.crc(place, 9), &row.headers);
             let stored = Stored {
                 offset: 7,
                 count: 1,

@@ -1,16 +1,19 @@
 //! The one thread that writes. It takes what has queued up, makes one transaction of it, and answers all when
-//! that is committed; so the more wait, the fewer commits each costs. Between transactions it checkpoints the
-//! WAL and removes what is too old, both in slices, so that nobody waits long for either.
+//! that is committed; so the more wait, the fewer commits each costs. Between transactions it removes
+//! what is too old, in slices, so that nobody waits long for it.
 
 use super::{
     Shared,
-    file::{Positions, Watermark, committed, read_error, write_error},
+    checkpoint::Checkpoints,
+    file::write_error,
     lease::lost,
+    lock::Watermark,
     place::Place,
-    reader::offset_at,
+    retention::{Retention, remember_bounds},
     row::Row,
+    schema::{Positions, committed},
 };
-use crate::log::{Append, Cleanup, Group, LogError, MAX_VALUE_BYTES, Offset, Step, Topic};
+use crate::log::{Append, Group, LogError, MAX_VALUE_BYTES, Offset, Step, Topic};
 use rusqlite::{Connection, params};
 use std::{
     collections::HashMap,
@@ -19,20 +22,12 @@ use std::{
         atomic::Ordering,
         mpsc::{self, RecvTimeoutError},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::oneshot;
 
 /// A transaction takes no more once it has this much: all in it wait for its end.
 const TRANSACTION_BYTES: usize = 8 << 20;
-/// So much is written to the WAL before it is carried over into the database.
-const CHECKPOINT_BYTES: usize = 16 << 20;
-/// How often what is too old is looked for.
-const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
-/// Rows removed in one transaction: at the largest values they are read and freed in some 10 ms.
-const CLEANUP_ROWS: usize = 64;
-/// A removed key is seen this long by those who follow.
-const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// While the newest transaction has failed, another is tried this often, so that readiness returns by itself.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// What a message costs in the queue beside its own bytes.
@@ -96,11 +91,8 @@ pub(super) struct Writer {
     owners: HashMap<(Group, u32), u64>,
     /// Append times never fall, whatever the clock does.
     newest_ms: i64,
-    /// Written to the WAL since the last checkpoint, about.
-    wal_bytes: usize,
-    /// Places with rows to be removed: all that end at or below the offset.
-    removals: Vec<(Topic, u32, Offset)>,
-    next_cleanup: Instant,
+    checkpoints: Checkpoints,
+    retention: Retention,
 }
 
 /// What appends count for in the queue and in a transaction.
@@ -116,6 +108,8 @@ impl Writer {
         connection: Connection,
         positions: Positions,
         watermark: Watermark,
+        checkpoints: Checkpoints,
+        retention: Retention,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
@@ -125,9 +119,8 @@ impl Writer {
             positions,
             owners: HashMap::new(),
             newest_ms: 0,
-            wal_bytes: 0,
-            removals: Vec::new(),
-            next_cleanup: Instant::now() + CLEANUP_INTERVAL,
+            checkpoints,
+            retention,
         }
     }
 
@@ -156,9 +149,12 @@ impl Writer {
                 let result = self.probe();
                 self.note(&result);
             }
-            self.checkpoint();
-            self.clean_up();
+            self.checkpoints
+                .advance(&self.connection, &self.shared.name);
+            self.retention
+                .advance(&self.connection, &self.shared, now_ms());
         }
+        drop(self.checkpoints);
         // What the next start would otherwise have to read again.
         let _ = self
             .connection
@@ -166,12 +162,11 @@ impl Writer {
     }
 
     fn idle_for(&self) -> Duration {
-        if !self.removals.is_empty() {
-            Duration::ZERO
-        } else if self.is_in_trouble() {
-            PROBE_INTERVAL
+        let idle = self.retention.idle_for();
+        if self.is_in_trouble() {
+            idle.min(PROBE_INTERVAL)
         } else {
-            self.next_cleanup.saturating_duration_since(Instant::now())
+            idle
         }
     }
 
@@ -359,7 +354,7 @@ impl Writer {
                     row.offset,
                     row.count,
                     timestamp_ms,
-                    row.crc(timestamp_ms),
+                    row.crc(place, timestamp_ms),
                     row.key,
                     row.headers,
                     row.value,
@@ -399,17 +394,9 @@ impl Writer {
                 .get(&(*topic, *partition))
                 .map_or_else(|| place.end(), |(end, _)| *end);
             *below = (*below).clamp(place.start(), end);
-            self.remember_bounds(place, *below, end).map_err(failed)?;
+            remember_bounds(&self.connection, place, *below, end).map_err(failed)?;
         }
         self.execute("COMMIT")
-    }
-
-    /// Keeps a place's bounds where its table may no longer show them.
-    fn remember_bounds(&self, place: &Place, start: Offset, end: Offset) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached("REPLACE INTO trimmed VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![place.topic.name(), place.partition, start, end])
-            .map(drop)
     }
 
     fn execute(&self, sql: &str) -> Result<(), LogError> {
@@ -423,7 +410,7 @@ impl Writer {
     /// Lets everyone see what was committed.
     fn publish(&mut self, staged: Staged, timestamp_ms: i64) {
         self.newest_ms = timestamp_ms;
-        self.wal_bytes += staged.bytes;
+        self.checkpoints.wrote(staged.bytes);
         self.positions.extend(staged.positions);
         for ((topic, partition), (end, _)) in staged.places {
             if let Some(place) = self.shared.places.get(topic, partition) {
@@ -433,7 +420,7 @@ impl Writer {
         for (topic, partition, start) in staged.starts {
             if let Some(place) = self.shared.places.get(topic, partition) {
                 place.set_start(start);
-                self.removals.push((topic, partition, start));
+                self.retention.remove(place, start);
             }
         }
         if let Err(error) = self
@@ -442,128 +429,6 @@ impl Writer {
         {
             tracing::warn!(%error, log = %self.shared.name, "the watermark was not written");
         }
-    }
-
-    /// Carries the WAL over into the database once it is long, so that the next commits begin it anew.
-    fn checkpoint(&mut self) {
-        if self.wal_bytes < CHECKPOINT_BYTES {
-            return;
-        }
-        self.wal_bytes = 0;
-        if let Err(error) = self
-            .connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |_| Ok(()))
-        {
-            tracing::warn!(%error, log = %self.shared.name, "the WAL was not checkpointed");
-        }
-    }
-
-    /// Finds what is too old from time to time, and removes a slice of what was found.
-    fn clean_up(&mut self) {
-        if Instant::now() >= self.next_cleanup {
-            self.next_cleanup = Instant::now() + CLEANUP_INTERVAL;
-            if let Err(error) = self.find_old() {
-                tracing::warn!(%error, "what is too old was not removed");
-            }
-        }
-        let Some(&(topic, partition, below)) = self.removals.last() else {
-            return;
-        };
-        match self.remove_slice(topic, partition, below) {
-            Ok(true) => {}
-            Ok(false) => drop(self.removals.pop()),
-            Err(error) => {
-                self.removals.clear();
-                tracing::warn!(%error, "what is too old was not removed");
-            }
-        }
-    }
-
-    fn find_old(&mut self) -> Result<(), LogError> {
-        let now = now_ms();
-        let ago =
-            |age: Duration| now.saturating_sub(i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        let shared = Arc::clone(&self.shared);
-        let mut old = Vec::new();
-        for place in shared.places.iter() {
-            match place.topic.cleanup() {
-                Cleanup::DeleteAfter(age) => {
-                    let below = offset_at(&self.connection, &shared.name, place, ago(age))?
-                        .min(place.floor());
-                    old.push((place, below.max(place.start())));
-                }
-                Cleanup::Compact => self
-                    .remove_tombstones(place, ago(TOMBSTONES_KEPT))
-                    .map_err(|error| {
-                        write_error(
-                            &format!("{}: {}/{}", shared.name, place.topic, place.partition),
-                            &error,
-                        )
-                    })?,
-            }
-        }
-        self.move_starts(&old)
-            .map_err(|error| write_error(&shared.name, &error))?;
-        // Those that did not move may have rows left from a removal that was cut short.
-        self.removals = old
-            .into_iter()
-            .map(|(place, below)| (place.topic, place.partition, below))
-            .collect();
-        Ok(())
-    }
-
-    fn move_starts(&self, starts: &[(&Place, Offset)]) -> rusqlite::Result<()> {
-        let moved = || {
-            starts
-                .iter()
-                .filter(|(place, start)| *start > place.start())
-        };
-        let transaction = self.connection.unchecked_transaction()?;
-        for (place, start) in moved() {
-            self.remember_bounds(place, *start, place.end())?;
-        }
-        transaction.commit()?;
-        moved().for_each(|(place, start)| place.set_start(*start));
-        Ok(())
-    }
-
-    fn remove_tombstones(&self, place: &Place, before_ms: i64) -> rusqlite::Result<()> {
-        let transaction = self.connection.unchecked_transaction()?;
-        if self
-            .connection
-            .prepare_cached(&place.sql.remove_tombstones)?
-            .execute([before_ms])?
-            > 0
-        {
-            self.remember_bounds(place, place.start(), place.end())?;
-        }
-        transaction.commit()
-    }
-
-    /// Removes the oldest rows that end at or below an offset; false where there are none left.
-    fn remove_slice(&self, topic: Topic, partition: u32, below: Offset) -> Result<bool, LogError> {
-        let place = self.shared.place(topic, partition)?;
-        let failed = |error: rusqlite::Error| {
-            read_error(
-                &format!("{}: {topic}/{partition}", self.shared.name),
-                &error,
-            )
-        };
-        let ends = || -> rusqlite::Result<Vec<Offset>> {
-            let mut oldest = self.connection.prepare_cached(&place.sql.oldest_below)?;
-            oldest
-                .query_map(params![below, CLEANUP_ROWS as i64], |row| row.get(0))?
-                .collect()
-        };
-        let ends = ends().map_err(failed)?;
-        let Some(&end) = ends.last() else {
-            return Ok(false);
-        };
-        self.connection
-            .prepare_cached(&place.sql.remove_below)
-            .and_then(|mut statement| statement.execute([end]))
-            .map_err(|error| write_error(&self.shared.name, &error))?;
-        Ok(ends.len() == CLEANUP_ROWS)
     }
 
     /// Goes on from the time of the newest message, should the clock have been set back.

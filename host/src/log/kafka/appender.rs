@@ -32,8 +32,9 @@ const QUEUE_BYTES: usize = 64 << 20;
 const MESSAGE_COST: usize = 512;
 /// How long a message may wait for its acknowledgement.
 const DELIVERY_LIMIT: Duration = Duration::from_secs(10);
-/// How soon the thread that serves delivery reports notices that it is to end.
-const SERVE_INTERVAL: Duration = Duration::from_millis(100);
+/// How soon the thread that serves delivery reports notices that it is to end. The crate spins through the last
+/// millisecond of each interval.
+const SERVE_INTERVAL: Duration = Duration::from_secs(1);
 
 type Delivering = BaseProducer<Reports>;
 

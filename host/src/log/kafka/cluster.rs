@@ -3,7 +3,7 @@
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rdkafka::{
@@ -19,6 +19,8 @@ use crate::log::{Bounds, Group, LogError, Offset, Topic};
 
 /// How long a question to the cluster may take.
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(10);
+/// Between two tries of one.
+const ASK_INTERVAL: Duration = Duration::from_millis(10);
 /// How often it is asked whether it still answers, and how long that may take.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 const WATCH_LIMIT: Duration = Duration::from_secs(2);
@@ -94,7 +96,7 @@ impl Cluster {
 
     /// A topic's name on the cluster.
     pub(super) fn name(&self, topic: Topic) -> &str {
-        // `Topic::ALL` is in the order of declaration, which is what `as` counts by.
+        // `Topic::ALL` is in the order of declaration, which `as` counts by; a test below says so.
         &self.names[topic as usize]
     }
 
@@ -150,14 +152,6 @@ impl Cluster {
         while self.asking.poll(Duration::from_millis(1)).is_some() {}
     }
 
-    /// The same for one about a partition.
-    fn unanswered(&self, what: &str, topic: Topic, partition: u32, error: &KafkaError) -> LogError {
-        self.no_answer(
-            &format!("{what} of {}/{partition}", self.name(topic)),
-            error,
-        )
-    }
-
     /// Refuses a partition that there is not.
     pub(super) fn require(&self, topic: Topic, partition: u32) -> Result<(), LogError> {
         let count = topic.partitions(self.options.partitions);
@@ -171,14 +165,14 @@ impl Cluster {
     }
 
     pub(super) fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        self.require(topic, partition)?;
-        let (start, end) = self
-            .asking
-            .fetch_watermarks(self.name(topic), number(partition), ASK_LIMIT)
-            .map_err(|error| self.unanswered("offsets", topic, partition, &error))?;
-        Ok(Bounds {
-            start: offset(start),
-            end: offset(end),
+        self.ask("offsets", topic, partition, |left| {
+            let (start, end) =
+                self.asking
+                    .fetch_watermarks(self.name(topic), number(partition), left)?;
+            Ok(Bounds {
+                start: offset(start),
+                end: offset(end),
+            })
         })
     }
 
@@ -188,24 +182,48 @@ impl Cluster {
         partition: u32,
         timestamp_ms: i64,
     ) -> Result<Offset, LogError> {
-        self.require(topic, partition)?;
         // librdkafka takes the time where the offset goes, and negative ones have other meanings there.
-        let wanted = list(
-            self.name(topic),
-            partition,
-            KafkaOffset::Offset(timestamp_ms.max(0)),
-        );
-        let answer = wanted
-            .and_then(|wanted| self.asking.offsets_for_times(wanted, ASK_LIMIT))
-            .and_then(|answer| {
-                let elements = answer.elements();
-                let element = elements.first().ok_or(KafkaError::NoMessageReceived)?;
-                element.error().map(|()| element.offset())
-            })
-            .map_err(|error| self.unanswered("offset at a time", topic, partition, &error))?;
-        match answer {
+        let time = KafkaOffset::Offset(timestamp_ms.max(0));
+        let found = self.ask("offset at a time", topic, partition, |left| {
+            let answer = self
+                .asking
+                .offsets_for_times(list(self.name(topic), partition, time)?, left)?;
+            let elements = answer.elements();
+            let element = elements.first().ok_or(KafkaError::NoMessageReceived)?;
+            element.error()?;
+            Ok(element.offset())
+        })?;
+        match found {
             KafkaOffset::Offset(found) => Ok(offset(found)),
             _ => Ok(self.bounds(topic, partition)?.end),
+        }
+    }
+
+    /// Asks about a partition, again where its leader is just changing, as it also is when a topic is new.
+    fn ask<T>(
+        &self,
+        what: &str,
+        topic: Topic,
+        partition: u32,
+        question: impl Fn(Duration) -> Result<T, KafkaError>,
+    ) -> Result<T, LogError> {
+        self.require(topic, partition)?;
+        let deadline = Instant::now() + ASK_LIMIT;
+        loop {
+            match question(deadline.saturating_duration_since(Instant::now())) {
+                Ok(answer) => return Ok(answer),
+                Err(error)
+                    if leader_changes(&error) && Instant::now() + ASK_INTERVAL < deadline =>
+                {
+                    thread::sleep(ASK_INTERVAL);
+                }
+                Err(error) => {
+                    return Err(self.no_answer(
+                        &format!("{what} of {}/{partition}", self.name(topic)),
+                        &error,
+                    ));
+                }
+            }
         }
     }
 
@@ -267,6 +285,19 @@ impl Cluster {
             None => Ok(()),
         }
     }
+}
+
+/// Whether the same question will be answered soon.
+fn leader_changes(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::NotLeaderForPartition
+                | RDKafkaErrorCode::LeaderNotAvailable
+                | RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::BrokerTransportFailure
+        )
+    )
 }
 
 /// Settings for any client of the cluster.
@@ -476,4 +507,19 @@ pub(super) fn spawn(
 pub(super) fn retire<T: Send + 'static>(client: T) {
     // Where no thread can be had, the client is dropped here as the closure is.
     let _ = spawn("kafka-close", move || drop(client));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_topics_stand_in_the_order_of_declaration() {
+        assert!(
+            Topic::ALL
+                .iter()
+                .enumerate()
+                .all(|(n, &topic)| topic as usize == n)
+        );
+    }
 }

@@ -38,8 +38,10 @@ const COMMIT_LIMIT: Duration = Duration::from_secs(10);
 const ABORT_LIMIT: Duration = Duration::from_secs(3);
 /// The broker aborts what is open for so long: readers wait no longer for a dead member without successor.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(15);
-/// Before a step is tried again that a rebalance came across.
-const AGAIN_INTERVAL: Duration = Duration::from_millis(10);
+/// Between two looks at the messages under way.
+const SERVE_INTERVAL: Duration = Duration::from_micros(200);
+/// Before a call, or a step that a rebalance came across, is tried again.
+const AGAIN_INTERVAL: Duration = Duration::from_millis(2);
 
 /// To the thread that has the producer.
 pub(super) enum Order {
@@ -79,6 +81,10 @@ impl Committer {
             )
             .set("message.timeout.ms", COMMIT_LIMIT.as_millis().to_string())
             .set("message.max.bytes", (2 * MAX_MESSAGE_BYTES).to_string())
+            // The broker answers a commit before it has ended the transaction, and refuses the next one until then, for
+            // some milliseconds; the default waits 100.
+            .set("retry.backoff.ms", "2")
+            .set("retry.backoff.max.ms", "100")
             // All messages of a step are there at once: nothing is gained by waiting for more.
             .set("linger.ms", "0");
         let deliveries = Deliveries {
@@ -205,25 +211,10 @@ impl Committer {
         self.producer
             .begin_transaction()
             .map_err(|error| fault("begin", &error))?;
-        for append in &step.appends {
-            let name = self.cluster.name(append.topic);
-            let mut waiting = record(name, append, ());
-            while let Err((error, back)) = self.producer.send(waiting) {
-                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
-                    return Err(fault(
-                        &format!("append to {name}/{}", append.partition),
-                        &error,
-                    ));
-                }
-                if Instant::now() >= deadline {
-                    return Err(late("queueing its messages"));
-                }
-                self.producer.poll(Duration::from_millis(1));
-                waiting = back;
-            }
-        }
-        // The messages travel meanwhile. Metadata is taken after checking that the partition is ours: the broker
-        // checks member and generation, not who owns what.
+        // The position goes first. Where the transaction before is still being ended the broker refuses, and the client
+        // asks again soon; messages would wait for a timer of 20 ms.
+        // Metadata is taken after checking that the partition is ours: the broker checks member and generation, not
+        // who owns what.
         if !self.producing.hold().is_ours() {
             return Err(Fault::lost("it moved before the commit"));
         }
@@ -239,12 +230,29 @@ impl Committer {
                 .send_offsets_to_transaction(&positions, &member, left(deadline))
         })
         .map_err(|error| fault("position", &error))?;
+        for append in &step.appends {
+            let name = self.cluster.name(append.topic);
+            let mut waiting = record(name, append, ());
+            while let Err((error, back)) = self.producer.send(waiting) {
+                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
+                    return Err(fault(
+                        &format!("append to {name}/{}", append.partition),
+                        &error,
+                    ));
+                }
+                if Instant::now() >= deadline {
+                    return Err(late("queueing its messages"));
+                }
+                self.serve();
+                waiting = back;
+            }
+        }
         // With messages under way, `commit_transaction` waits in steps of 100 ms.
         while self.producer.in_flight_count() > 0 {
             if Instant::now() >= deadline {
                 return Err(late("appending its messages"));
             }
-            self.producer.poll(Duration::from_millis(1));
+            self.serve();
         }
         if let Some(detail) = self.producer.context().take_failure() {
             return Err(Fault::late(detail));
@@ -253,6 +261,13 @@ impl Committer {
             self.producer.commit_transaction(left(deadline))
         })
         .map_err(|error| fault("commit", &error))
+    }
+
+    /// Hears which messages arrived. The crate's `poll` spins through the last millisecond of its time, so that it is
+    /// given none.
+    fn serve(&self) {
+        self.producer.poll(Duration::ZERO);
+        thread::sleep(SERVE_INTERVAL);
     }
 
     /// Repeats a call that the client says may be repeated.
@@ -277,7 +292,7 @@ impl Committer {
         self.producer
             .purge(PurgeConfig::default().queue().inflight());
         while self.producer.in_flight_count() > 0 && Instant::now() < deadline {
-            self.producer.poll(Duration::from_millis(1));
+            self.serve();
         }
         let result = self.until(deadline, || self.producer.abort_transaction(left(deadline)));
         if let Err(error) = &result {

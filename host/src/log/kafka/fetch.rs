@@ -37,7 +37,7 @@ pub(super) fn fill<'a>(
     let before = into.bytes();
     let mut count = 0;
     loop {
-        match next(wait) {
+        match next(whole_ms(wait)) {
             Some(Ok(message)) => {
                 if let Some(topic) = seen(&message) {
                     push(into, topic, &message);
@@ -59,6 +59,11 @@ pub(super) fn fill<'a>(
             }
         }
     }
+}
+
+/// Rounded up: the crate cuts a wait down to milliseconds, and spins through what is left.
+fn whole_ms(wait: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
 }
 
 fn push(into: &mut Messages, topic: Topic, message: &BorrowedMessage<'_>) {

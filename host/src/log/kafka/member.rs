@@ -244,7 +244,7 @@ impl State {
     fn lease(&mut self, now: Instant) -> Option<(u32, u64)> {
         let waits =
             |slot: &&mut Slot| slot.waits() && slot.backoff.is_none_or(|backoff| backoff <= now);
-        let (partition, slot) = (0..).zip(&mut self.slots).find(|(_, slot)| waits(&slot))?;
+        let (partition, slot) = (0..).zip(&mut self.slots).find(|(_, slot)| waits(slot))?;
         slot.leased = true;
         Some((partition, slot.epoch))
     }

@@ -1,6 +1,7 @@
 //! Reads committed messages of given partitions; belongs to no group.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +24,8 @@ pub(super) struct KafkaReader {
     /// Some until the drop.
     consumer: Option<BaseConsumer<Plain>>,
     starts: Vec<Start>,
+    /// Theirs, each once.
+    topics: Vec<Topic>,
     /// Said by the client after messages that had to be handed over first.
     said: Option<KafkaError>,
     /// Why there is no going on.
@@ -56,6 +59,12 @@ impl KafkaReader {
             cluster,
             consumer: Some(consumer),
             starts: starts.to_vec(),
+            topics: starts
+                .iter()
+                .map(|start| start.topic)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             said: None,
             ended: None,
             at_end: starts.iter().map(|start| start.offset).sum(),
@@ -141,11 +150,11 @@ impl Reader for KafkaReader {
         let deadline = Instant::now() + timeout;
         let before = into.len();
         loop {
-            let (cluster, starts) = (&self.cluster, &self.starts);
+            let (cluster, topics) = (&self.cluster, &self.topics);
             let topic = |name: &str| {
-                starts
+                topics
                     .iter()
-                    .map(|start| start.topic)
+                    .copied()
                     .find(|&topic| cluster.name(topic) == name)
             };
             let wait = deadline.saturating_duration_since(Instant::now());
