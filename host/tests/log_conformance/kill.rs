@@ -21,7 +21,11 @@ struct Acknowledged {
 }
 
 pub(crate) fn what_was_acknowledged_survives_kill_9_exactly_once<F: Fixture>(child: &str) {
-    let kills = if std::env::var_os("WIGWAG_LONG_TESTS").is_some() { 6 } else { F::KILLS };
+    let kills = if std::env::var_os("WIGWAG_LONG_TESTS").is_some() {
+        6
+    } else {
+        F::KILLS
+    };
     let fixture = F::create();
     let mut runs: Vec<Acknowledged> = Vec::new();
     for run in 0..kills {
