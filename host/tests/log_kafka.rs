@@ -543,9 +543,10 @@ fn an_owner_that_was_stopped_and_goes_on_repeats_nothing() {
         said.any(|line| line.ends_with("committed")),
         "the zombie commits first"
     );
-    let signal = |name| {
+    let id = zombie.id().to_string();
+    let signal = |name: &str| {
         let sent = Command::new("kill")
-            .args([name, &zombie.id().to_string()])
+            .args([name, &id])
             .status()
             .expect("kill runs");
         assert!(sent.success(), "kill {name}");
