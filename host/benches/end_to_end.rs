@@ -10,18 +10,19 @@ mod support;
 use std::{
     future::Future,
     path::Path,
-    rc::Rc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use rusqlite::{Connection as Sqlite, OpenFlags};
+use rusqlite::{Connection as Sqlite, OpenFlags, OptionalExtension};
 use serde::Deserialize;
-use service::{Connection, Service, folder, get, post, send_all};
+use service::{Latencies, NDJSON, Service, folder, latencies, now, post, send_all};
 use support::{Market, at_least, at_most, cpu_of, figure, median, quantile, selected};
-use tokio::io::AsyncReadExt;
 
 const SYMBOLS: usize = 1_000;
-const NDJSON: &str = "application/x-ndjson";
+
+/// Of the embedded log, unless it is told otherwise.
+const PARTITIONS: u32 = 4;
+
 const JSON: &str = "application/json";
 
 fn main() {
@@ -43,12 +44,6 @@ fn block_on<F: Future>(future: F) -> F::Output {
         .enable_all()
         .build();
     runtime.expect("a runtime").block_on(future)
-}
-
-#[expect(clippy::disallowed_methods, reason = "ticks are of now")]
-fn now() -> f64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.expect("after 1970").as_secs_f64()
 }
 
 /// NDJSON posts of 1,000 ticks, from the first POST until the engine has committed what came of the last.
@@ -154,94 +149,6 @@ fn latency(name: &str) {
     );
 }
 
-/// Milliseconds, sorted.
-struct Latencies {
-    answered: Vec<f64>,
-    posted: Vec<f64>,
-}
-
-async fn latencies(service: &Service, rate: usize, symbols: usize, time: Duration) -> Latencies {
-    const EVERY: Duration = Duration::from_millis(10);
-    const CONNECTIONS: usize = 16;
-    /// Warm-up: the first values come after 20 ticks of a symbol.
-    const SKIPPED: Duration = Duration::from_secs(4);
-    let ticks = rate / 100;
-    let posts = ((time + SKIPPED).as_millis() / EVERY.as_millis()) as usize;
-    let mut market = Market::starting_at(now() - 60.0, symbols, rate as f64);
-    let requests: Vec<_> = (0..posts)
-        .map(|_| market.messages(1, ticks).swap_remove(0))
-        .collect();
-    let first = first_time(&requests[0]);
-    let requests: Vec<_> = requests.iter().map(|body| post(NDJSON, body)).collect();
-
-    let mut stream = Connection::open(service.address)
-        .await
-        .expect("it listens")
-        .into_stream();
-    let subscribe = get("/v1/stream", service.address);
-    tokio::io::AsyncWriteExt::write_all(&mut stream, &subscribe)
-        .await
-        .expect("it listens");
-
-    let begun = Instant::now();
-    let at = |n: usize| begun + EVERY * n as u32;
-    let answered = Rc::new(std::cell::RefCell::new(vec![None::<Instant>; posts]));
-    let send = async |lane: usize| {
-        let mut connection = Connection::open(service.address).await.expect("it listens");
-        for n in (lane..posts).step_by(CONNECTIONS) {
-            tokio::time::sleep_until(at(n).into()).await;
-            let status = connection.send(&requests[n]).await.expect("an answer");
-            assert_eq!(status, 200);
-            answered.borrow_mut()[n] = Some(Instant::now());
-        }
-    };
-    let all = futures_util::future::join_all((0..CONNECTIONS).map(send));
-    let mut arrived = Vec::new();
-    let listen = async {
-        let mut buffer: Vec<u8> = Vec::with_capacity(1 << 20);
-        loop {
-            if stream
-                .read_buf(&mut buffer)
-                .await
-                .expect("the stream goes on")
-                == 0
-            {
-                return;
-            }
-            let now = Instant::now();
-            let Some(end) = buffer.iter().rposition(|&b| b == b'\n') else {
-                continue;
-            };
-            for line in buffer[..end].split(|&b| b == b'\n') {
-                if let Some(time) = signal_time(line) {
-                    // The tick's post, from its place in time.
-                    let tick = ((time - first) * rate as f64).round() as usize;
-                    arrived.push((tick / ticks, now));
-                }
-            }
-            buffer.drain(..=end);
-        }
-    };
-    tokio::select! {
-        () = listen => panic!("the stream ended"),
-        _ = async { all.await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
-    }
-    let answered = answered.borrow();
-    let skipped = (SKIPPED.as_millis() / EVERY.as_millis()) as usize;
-    let after = |since: &dyn Fn(usize) -> Instant| {
-        let counted = arrived.iter().filter(|(post, _)| *post >= skipped);
-        let mut millis: Vec<f64> = counted
-            .map(|&(post, at)| at.saturating_duration_since(since(post)).as_secs_f64() * 1e3)
-            .collect();
-        millis.sort_by(f64::total_cmp);
-        millis
-    };
-    Latencies {
-        answered: after(&|post| answered[post].expect("all are answered")),
-        posted: after(&at),
-    }
-}
-
 /// What it takes to have it running.
 fn start(name: &str) {
     const ROUNDS: usize = 7;
@@ -331,45 +238,30 @@ fn bare_handler() -> std::net::SocketAddr {
 
 /// Waits until the engine has committed all ticks that the log holds.
 async fn committed(data: &Path) {
-    let path = std::fs::read_dir(data)
-        .expect("the data folder")
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.file_name().is_some_and(|name| name == "log.sqlite"))
-        .expect("the log");
+    let path = data.join("log.db");
     let log = Sqlite::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("the log");
+    let number = |sql: &str| -> u64 {
+        let number = log.query_row(sql, (), |row| row.get(0)).optional();
+        number.expect("the log can be read").unwrap_or(0)
+    };
+    let behind = || -> u64 {
+        let of = |partition: u32| {
+            let end = number(&format!(
+                "SELECT offset + count FROM ticks_{partition} ORDER BY offset DESC LIMIT 1"
+            ));
+            let position = number(&format!(
+                "SELECT position FROM positions WHERE consumers = 'engine' AND partition = {partition}"
+            ));
+            end - position
+        };
+        (0..PARTITIONS).map(of).sum()
+    };
     let started = Instant::now();
-    loop {
-        let behind: i64 = log
-            .query_row(
-                "SELECT sum(ends.\"end\" - ifnull(position, 0)) FROM
-                    (SELECT partition, max(offset + count) AS \"end\" FROM ticks GROUP BY partition) AS ends
-                    LEFT JOIN positions ON consumers = 'engine' AND positions.partition = ends.partition",
-                (),
-                |row| row.get(0),
-            )
-            .expect("positions");
-        if behind == 0 {
-            return;
-        }
+    while behind() > 0 {
         assert!(
             started.elapsed() < Duration::from_secs(60),
-            "{behind} messages behind"
+            "the engine stands still"
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-}
-
-/// The time of a signal in a line of a stream.
-fn signal_time(line: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(line.strip_prefix(b"data: {\"schema\"")?).ok()?;
-    let (_, rest) = text.split_once("\"timestamp\":")?;
-    rest.split(',').next()?.parse().ok()
-}
-
-fn first_time(body: &str) -> f64 {
-    let (_, rest) = body.split_once("\"timestamp\":").expect("a tick");
-    rest.split('}')
-        .next()
-        .and_then(|time| time.parse().ok())
-        .expect("a time")
 }

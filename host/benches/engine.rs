@@ -17,7 +17,7 @@ use wigwag::{
 };
 
 /// Ticks that every run goes through in each round: few, so that a round in which something else ran is one of many.
-const TICKS: usize = 20_000;
+const TICKS: usize = 5_000;
 
 /// Of each symbol, in a second of the market's time.
 const TICKS_PER_SYMBOL_SECOND: f64 = 100.0;
@@ -25,7 +25,7 @@ const TICKS_PER_SYMBOL_SECOND: f64 = 100.0;
 /// Bytes that are fed at once.
 const POLL_BYTES: usize = 1 << 20;
 
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 161;
 
 fn main() {
     println!("MA + EMA + RSI; ns a tick, and ratio to serde_json::from_slice adding up the closes");

@@ -15,12 +15,12 @@ use wigwag_plugin::{Batch, Strategy};
 const SYMBOLS: usize = 1_000;
 
 /// Ticks that every run goes through in each round.
-const TICKS: usize = 1 << 16;
+const TICKS: usize = 1 << 15;
 
 /// Of the market's time. Values are wanted once a second for each symbol, so here at one row of a hundred.
 const TICKS_PER_SECOND: f64 = 100_000.0;
 
-const ROUNDS: usize = 101;
+const ROUNDS: usize = 161;
 
 fn main() {
     println!(

@@ -1,9 +1,10 @@
 //! The whole service as its users meet it: the real program, real HTTP, the embedded log. What a route answers in
 //! detail, and what the engine does in detail, is checked elsewhere.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "support/service.rs"]
 mod process;
-#[allow(unreachable_pub, reason = "shared with other test binaries")]
 mod support;
 
 use std::{
@@ -1033,6 +1034,7 @@ fn a_wrong_option_ends_with_64_and_its_name() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("other.toml");
     std::fs::write(&file, "lisen = 1\n").unwrap();
+    #[expect(clippy::type_complexity, reason = "a table of one test")]
     let cases: [(&[&str], Option<(&str, &str)>, &str); 7] = [
         (&["--lisen", "x"], None, "--lisen"),
         (&["--listen", "nowhere"], None, "--listen"),

@@ -49,12 +49,18 @@ pub(crate) fn median(mut numbers: Vec<f64>) -> f64 {
     numbers[numbers.len() / 2]
 }
 
+fn undisturbed(mut numbers: Vec<f64>) -> f64 {
+    numbers.sort_by(f64::total_cmp);
+    quantile(&numbers, 0.1)
+}
+
 /// The number below which this share of them lies.
 pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * share).round() as usize]
 }
 
-/// Medians of what ran in turn: of the times in nanoseconds, and of each one's ratio to the first of its round.
+/// Of what ran in turn: times in nanoseconds, each the lowest tenth's highest, as on a machine that does nothing else;
+/// and medians of the ratios to the first of the same round.
 pub(crate) struct Rounds {
     pub(crate) nanos: Vec<f64>,
     pub(crate) ratios: Vec<f64>,
@@ -86,7 +92,7 @@ pub(crate) fn in_turn(rounds: usize, runs: &mut [&mut dyn FnMut() -> Duration]) 
     let ratio =
         |of: &Vec<f64>| median(of.iter().zip(&times[0]).map(|(t, base)| t / base).collect());
     let ratios = times.iter().map(ratio).collect();
-    let nanos = times.into_iter().map(median).collect();
+    let nanos = times.into_iter().map(undisturbed).collect();
     Rounds { nanos, ratios }
 }
 

@@ -2,11 +2,11 @@
 //! stay open.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -14,6 +14,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+use crate::support::Market;
+
+pub(crate) const NDJSON: &str = "application/x-ndjson";
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -104,7 +108,7 @@ impl Service {
     fn end(&mut self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let (Ok(None), Some(pid)) = (self.child.try_wait(), pid) {
-            drop(kill_process(pid, signal));
+            let _ = kill_process(pid, signal);
             drop(self.child.wait());
         }
     }
@@ -217,4 +221,121 @@ pub(crate) async fn send_all(address: SocketAddr, connections: usize, requests: 
         }
     };
     futures_util::future::join_all((0..connections).map(|_| one())).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "ticks are of now")]
+pub(crate) fn now() -> f64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.expect("after 1970").as_secs_f64()
+}
+
+/// Milliseconds, sorted.
+pub(crate) struct Latencies {
+    /// From the answer to the POST of the tick until its signal arrived on a stream.
+    pub(crate) answered: Vec<f64>,
+    /// The same from the time at which it was to be posted.
+    pub(crate) posted: Vec<f64>,
+}
+
+/// Posts ticks at this rate for some time, a hundred times a second, and listens for their signals.
+pub(crate) async fn latencies(
+    service: &Service,
+    rate: usize,
+    symbols: usize,
+    time: Duration,
+) -> Latencies {
+    const EVERY: Duration = Duration::from_millis(10);
+    const CONNECTIONS: usize = 16;
+    /// Warm-up: the first values come after 20 ticks of a symbol.
+    const SKIPPED: Duration = Duration::from_secs(4);
+    let ticks = rate / 100;
+    let posts = ((time + SKIPPED).as_millis() / EVERY.as_millis()) as usize;
+    let mut market = Market::starting_at(now() - 60.0, symbols, rate as f64);
+    let requests: Vec<_> = (0..posts)
+        .map(|_| market.messages(1, ticks).swap_remove(0))
+        .collect();
+    let first = first_time(&requests[0]);
+    let requests: Vec<_> = requests.iter().map(|body| post(NDJSON, body)).collect();
+
+    let mut stream = Connection::open(service.address)
+        .await
+        .expect("it listens")
+        .into_stream();
+    let subscribe = get("/v1/stream", service.address);
+    tokio::io::AsyncWriteExt::write_all(&mut stream, &subscribe)
+        .await
+        .expect("it listens");
+
+    let begun = Instant::now();
+    let at = |n: usize| begun + EVERY * n as u32;
+    let answered = RefCell::new(vec![None::<Instant>; posts]);
+    let send = async |lane: usize| {
+        let mut connection = Connection::open(service.address).await.expect("it listens");
+        for n in (lane..posts).step_by(CONNECTIONS) {
+            tokio::time::sleep_until(at(n).into()).await;
+            let status = connection.send(&requests[n]).await.expect("an answer");
+            assert_eq!(status, 200);
+            answered.borrow_mut()[n] = Some(Instant::now());
+        }
+    };
+    let all = futures_util::future::join_all((0..CONNECTIONS).map(send));
+    let mut arrived = Vec::new();
+    let listen = async {
+        let mut buffer: Vec<u8> = Vec::with_capacity(1 << 20);
+        loop {
+            if stream
+                .read_buf(&mut buffer)
+                .await
+                .expect("the stream goes on")
+                == 0
+            {
+                return;
+            }
+            let now = Instant::now();
+            let Some(end) = buffer.iter().rposition(|&b| b == b'\n') else {
+                continue;
+            };
+            for line in buffer[..end].split(|&b| b == b'\n') {
+                if let Some(time) = signal_time(line) {
+                    // The tick's post, from its place in time.
+                    let tick = ((time - first) * rate as f64).round() as usize;
+                    arrived.push((tick / ticks, now));
+                }
+            }
+            buffer.drain(..=end);
+        }
+    };
+    tokio::select! {
+        () = listen => panic!("the stream ended"),
+        _ = async { all.await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
+    }
+    let answered = answered.borrow();
+    let skipped = (SKIPPED.as_millis() / EVERY.as_millis()) as usize;
+    let after = |since: &dyn Fn(usize) -> Instant| {
+        let counted = arrived.iter().filter(|(post, _)| *post >= skipped);
+        let mut millis: Vec<f64> = counted
+            .map(|&(post, at)| at.saturating_duration_since(since(post)).as_secs_f64() * 1e3)
+            .collect();
+        millis.sort_by(f64::total_cmp);
+        millis
+    };
+    Latencies {
+        answered: after(&|post| answered[post].expect("all are answered")),
+        posted: after(&at),
+    }
+}
+
+/// The time of a signal in a line of a stream.
+fn signal_time(line: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(line.strip_prefix(b"data: {\"schema\"")?).ok()?;
+    let (_, rest) = text.split_once("\"timestamp\":")?;
+    rest.split(',').next()?.parse().ok()
+}
+
+fn first_time(body: &str) -> f64 {
+    let (_, rest) = body.split_once("\"timestamp\":").expect("a tick");
+    rest.split('}')
+        .next()
+        .and_then(|time| time.parse().ok())
+        .expect("a time")
 }

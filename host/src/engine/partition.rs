@@ -490,7 +490,16 @@ fn decode_known(symbols: &Symbols, order: &mut Order, message: MessageRef<'_>, r
 }
 
 fn lines(value: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    (0..).zip(value.split(|&b| b == b'\n'))
+    let mut rest = Some(value);
+    let next = move || {
+        let value = rest?;
+        let Some(end) = memchr::memchr(b'\n', value) else {
+            return rest.take();
+        };
+        rest = Some(&value[end + 1..]);
+        Some(&value[..end])
+    };
+    (0..).zip(std::iter::from_fn(next))
 }
 
 pub(super) fn find_plugin(

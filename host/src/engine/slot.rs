@@ -227,8 +227,7 @@ impl Slot {
             let fuel = if single { budget } else { budget - CALL_FUEL };
             let failure = match self.attempt(rows, at..end, fuel, sink.mode != Mode::Live) {
                 Ok((output, used)) => {
-                    let name = |n| symbols.name(n).to_owned();
-                    sink.output(&self.stamp, rows, at, name, &self.wanted, &output);
+                    sink.output(&self.stamp, rows, at, symbols, &self.wanted, &output);
                     self.tally.rows += (end - at) as u64;
                     self.adapt(used, end - at);
                     at = end;

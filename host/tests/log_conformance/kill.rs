@@ -21,10 +21,14 @@ struct Acknowledged {
 }
 
 pub(crate) fn what_was_acknowledged_survives_kill_9_exactly_once<F: Fixture>(child: &str) {
-    const RUNS: u64 = 6;
+    let kills = if std::env::var_os("WIGWAG_LONG_TESTS").is_some() {
+        6
+    } else {
+        F::KILLS
+    };
     let fixture = F::create();
     let mut runs: Vec<Acknowledged> = Vec::new();
-    for run in 0..RUNS {
+    for run in 0..kills {
         runs.push(work_and_kill(child, &fixture.address(), run));
         let log = fixture.open();
         let present = numbers_of_runs(&log);

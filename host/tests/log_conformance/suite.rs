@@ -33,6 +33,8 @@ pub(crate) const PLENTY: usize = 4 << 20;
 pub(crate) trait Fixture {
     /// The implementation.
     type Log: Log;
+    /// How often a process that works on it is killed: one small case where each takes seconds.
+    const KILLS: u64 = 6;
 
     /// New storage, removed with the fixture.
     fn create() -> Self;

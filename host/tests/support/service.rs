@@ -1,6 +1,11 @@
 //! The real program as a service: started on a folder, asked over HTTP, stopped or killed. Knows nothing of what is tested.
 
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "each test binary uses a part of it, and may panic and print"
+)]
 
 use std::{
     io::{BufRead, BufReader},

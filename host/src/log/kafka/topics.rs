@@ -31,11 +31,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 pub(super) fn prepare(cluster: &Arc<Cluster>) -> Result<(), LogError> {
     let admin: AdminClient<Plain> =
         cluster.create(cluster.settings(), Plain(Arc::clone(cluster.health())))?;
-    let there = lacking(cluster, &metadata(cluster)?)?;
-    if !there.is_empty() {
-        create(cluster, &admin, &there)?;
-        await_leaders(cluster)?;
+    let missing = lacking(cluster, &metadata(cluster)?)?;
+    if !missing.is_empty() {
+        create(cluster, &admin, &missing)?;
     }
+    // Another replica of the service may be creating them at this moment.
+    await_leaders(cluster)?;
     check_settings(cluster, &admin)
 }
 
