@@ -363,6 +363,10 @@ fn work(mut lease: Box<dyn Lease>, stop: &dyn Fn() -> bool) -> (Duration, Option
 
 #[test]
 fn partitions_that_stay_are_not_interrupted_when_members_come_and_go() {
+    // It measures pauses, which a machine that also compiles cannot promise: one of the long tests.
+    if std::env::var_os("WIGWAG_LONG_TESTS").is_none() {
+        return;
+    }
     let prefix = broker::prefix();
     let log = open(&prefix);
     let mut first = log.join(Group::Engine).expect("joins");
