@@ -4,18 +4,18 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
 #[path = "support/service.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of it")]
 mod service;
 mod support;
 
 use std::{
-    future::Future,
     path::Path,
     time::{Duration, Instant},
 };
 
 use rusqlite::{Connection as Sqlite, OpenFlags, OptionalExtension};
 use serde::Deserialize;
-use service::{Latencies, NDJSON, Service, folder, latencies, now, post, send_all};
+use service::{Latencies, NDJSON, Service, block_on, folder, latencies, now, post, send_all};
 use support::{Market, at_least, at_most, cpu_of, figure, median, quantile, selected};
 
 const SYMBOLS: usize = 1_000;
@@ -36,14 +36,6 @@ fn main() {
             measure(name);
         }
     }
-}
-
-/// One thread for the client: the service has the other core.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(future)
 }
 
 /// NDJSON posts of 1,000 ticks, from the first POST until the engine has committed what came of the last.

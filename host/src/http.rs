@@ -87,8 +87,8 @@ pub struct IngestApp {
 pub struct App {
     /// For `POST /ingest`; none where this process does not take records.
     pub ingest: Option<IngestApp>,
-    /// What is read.
-    pub view: View,
+    /// What is read; none where this process does not answer questions: then it has no routes but those of operation.
+    pub view: Option<View>,
     /// Plugins and strategies.
     pub control: Arc<Control>,
     /// Asked by `/readyz` only.
@@ -103,6 +103,13 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Ends the streams when the service stops.
     pub closing: Closing,
+}
+
+impl App {
+    fn view(&self) -> &View {
+        let view = self.view.as_ref();
+        view.expect("the routes that read are there only with a view")
+    }
 }
 
 /// [`App`], shared, and what the routes share among themselves.
@@ -133,7 +140,7 @@ impl FromRef<IngestApp> for Arc<Access> {
 
 /// All routes.
 pub fn router(app: App) -> Router {
-    let (routes, openapi) = routes_of(app.ingest.clone());
+    let (routes, openapi) = routes_of(app.ingest.clone(), app.view.is_some());
     let openapi = openapi.to_json().expect("an OpenAPI document is JSON");
     let shared = Shared {
         streams: Arc::new(Semaphore::new(app.limits.streams)),
@@ -153,8 +160,11 @@ pub fn ingest_router(app: IngestApp) -> Router {
     finish(routes)
 }
 
-fn routes_of(ingest: Option<IngestApp>) -> (Router<Shared>, OpenApi) {
-    let mut routes = api_routes();
+fn routes_of(ingest: Option<IngestApp>, has_view: bool) -> (Router<Shared>, OpenApi) {
+    let mut routes = operation_routes();
+    if has_view {
+        routes = routes.merge(api_routes());
+    }
     if let Some(ingest) = ingest {
         let ingest = OpenApiRouter::new()
             .routes(routes!(ingest::post))
@@ -166,13 +176,17 @@ fn routes_of(ingest: Option<IngestApp>) -> (Router<Shared>, OpenApi) {
     (routes, openapi)
 }
 
-fn api_routes() -> OpenApiRouter<Shared> {
+fn operation_routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(operations::front))
         .routes(routes!(operations::livez))
         .routes(routes!(operations::readyz))
         .routes(routes!(operations::metrics))
         .routes(routes!(operations::openapi))
+}
+
+fn api_routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
         .routes(routes!(auth::begin_session, auth::end_session))
         .routes(routes!(signals::list))
         .routes(routes!(signals::get))

@@ -56,7 +56,10 @@ pub async fn serve(
     let ingest = Ingest::new(log.clone(), ingest_options(&options));
     let status = Arc::new(EngineStatus::default());
     let access = Arc::new(access(&options)?);
-    let view = open_view(&options, &log).await?;
+    let view = match options.has(Role::Api) {
+        true => Some(open_view(&options, &log).await?),
+        false => None,
+    };
     let roles = Roles::start(&options, &log, &control, &ingest, &status)?;
     let ingest_app = IngestApp {
         ingest,
@@ -100,7 +103,9 @@ pub async fn serve(
     stopping.send_replace(true);
     roles.stop().await;
     while servers.join_next().await.is_some() {}
-    drop(tokio::task::spawn_blocking(move || view.stop()).await);
+    if let Some(view) = view {
+        drop(tokio::task::spawn_blocking(move || view.stop()).await);
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -156,8 +156,8 @@ impl Market {
         }
     }
 
-    /// The next tick's JSON, as the generator writes it.
-    fn json(&mut self, out: &mut String) {
+    /// The next tick's JSON, as the generator writes it; returns its symbol.
+    pub(crate) fn json(&mut self, out: &mut String) -> u32 {
         let Tick {
             symbol,
             time,
@@ -173,6 +173,7 @@ impl Market {
             Self::name(symbol)
         )
         .expect("a String takes every write");
+        symbol
     }
 
     /// The values of so many messages, each of so many lines.

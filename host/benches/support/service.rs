@@ -22,6 +22,14 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// One thread for the client: the service has the other core.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(future)
+}
+
 /// A running `wigwag serve`.
 pub(crate) struct Service {
     child: Child,

@@ -12,6 +12,7 @@ use super::{
     App, Shared,
     problem::{Problem, UNAVAILABLE},
 };
+use crate::view::View;
 
 const FRONT: &str = concat!(
     "Wigwag ",
@@ -54,7 +55,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, 
         closing,
         app.log.check().map_err(|error| error.to_string()),
         (app.ready)(),
-        app.view.check(),
+        app.view.as_ref().map_or(Ok(()), View::check),
     ]
     .into_iter()
     .filter_map(Result::err)

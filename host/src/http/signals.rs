@@ -108,7 +108,7 @@ pub(super) async fn list(
         after: query.cursor.map(|cursor| cursor.0),
         limit: query.limit.0,
     };
-    let page = blocking(move || app.view.signals(&query)).await?;
+    let page = blocking(move || app.view().signals(&query)).await?;
     let mut rest = String::from(",\"next_cursor\":");
     match page.next {
         Some(cursor) => {
@@ -140,7 +140,7 @@ pub(super) async fn get(
     let parsed: SignalId = id
         .parse()
         .map_err(|error| Problem::of_field(BAD_REQUEST, "id", format!("{error}")))?;
-    match blocking(move || app.view.signal(&parsed)).await? {
+    match blocking(move || app.view().signal(&parsed)).await? {
         Some(signal) => Ok(json(signal)),
         None => Err(Problem::new(
             NOT_FOUND,

@@ -111,7 +111,7 @@ pub(super) async fn stream(
     let positions = match headers.get("Last-Event-ID") {
         Some(id) => {
             let id = id.to_str().unwrap_or_default();
-            let positions = Positions::parse(id, app.view.partitions());
+            let positions = Positions::parse(id, app.view().partitions());
             Some(
                 positions
                     .map_err(|e| Problem::of_field(BAD_REQUEST, "Last-Event-ID", e.to_string()))?,
@@ -132,7 +132,7 @@ pub(super) async fn stream(
         side: query.side.map(|side| side.0),
     };
     let stream = Stream {
-        subscription: app.view.subscribe(filter, query.types.0, positions),
+        subscription: app.view().subscribe(filter, query.types.0, positions),
         heartbeat: tokio::time::interval(HEARTBEAT_EVERY),
         closing: app.closing.clone(),
         _permit: permit,

@@ -202,7 +202,7 @@ pub(super) async fn list(
     _: Query<NoParameters>,
 ) -> Json<SymbolsList> {
     Json(SymbolsList {
-        symbols: app.view.sessions(),
+        symbols: app.view().sessions(),
     })
 }
 
@@ -225,7 +225,7 @@ pub(super) async fn get(
     _: Query<NoParameters>,
 ) -> Result<Response, Problem> {
     check_symbol(&symbol)?;
-    let Some(session) = app.view.session(&symbol) else {
+    let Some(session) = app.view().session(&symbol) else {
         return Err(Problem::new(
             NOT_FOUND,
             format!("symbol {symbol:?} is not here; it had no tick yet"),
@@ -238,8 +238,8 @@ pub(super) async fn get(
             ..SignalsQuery::default()
         };
         Ok::<_, Problem>((
-            app.view.latest_values(&symbol)?,
-            app.view.signals(&query)?.signals,
+            app.view().latest_values(&symbol)?,
+            app.view().signals(&query)?.signals,
         ))
     })
     .await?;
@@ -278,7 +278,7 @@ pub(super) async fn bars(
         since: query.since.map(|since| since.0),
         limit: query.limit.0,
     };
-    let bars = blocking(move || app.view.bars(&query)).await?;
+    let bars = blocking(move || app.view().bars(&query)).await?;
     Ok(json_list("bars", &bars, ""))
 }
 
@@ -306,7 +306,7 @@ pub(super) async fn values(
         since: query.since.map(|since| since.0),
         limit: query.limit.0,
     };
-    let values = blocking(move || app.view.values(&query)).await?;
+    let values = blocking(move || app.view().values(&query)).await?;
     Ok(json_list("values", &values, ""))
 }
 
