@@ -145,7 +145,7 @@ impl Server {
                 limits: settings.http,
                 clock: || START + 1e6,
             }),
-            view: view.clone(),
+            view: Some(view.clone()),
             control: control.clone(),
             log,
             ready: Arc::new(move || match ready.load(Ordering::Relaxed) {
