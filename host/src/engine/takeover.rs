@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Gallery, Outputs, Partition, PictureError, partition::find_plugin};
+use super::{Deployment, Gallery, Outputs, Partition, PictureError, partition::find_plugin};
 use crate::{
     change::{Change, What},
-    control::Control,
     log::{Log, LogError, Messages, Offset, Reader, Start, Topic},
     plugin::Plugin,
     strategy::Strategy,
@@ -80,7 +79,7 @@ pub(super) struct TakenOver {
 
 pub(super) fn take_over(
     log: &dyn Log,
-    control: &Control,
+    deployment: &dyn Deployment,
     number: u32,
     committed: Option<Offset>,
 ) -> Result<TakenOver, TakeoverError> {
@@ -111,7 +110,7 @@ pub(super) fn take_over(
         Some(picture) => Partition::resume(
             number,
             picture,
-            &|digest| control.find(digest),
+            &|digest| deployment.find(digest),
             &mut outputs,
         )?,
         None if committed.is_none() => Partition::new(number, position),
@@ -139,7 +138,7 @@ pub(super) fn take_over(
                 warmed_from,
             } => {
                 replay.up_to(change.offset, &mut partition, &mut outputs)?;
-                let plugin = find_plugin(definition, &|digest| control.find(digest))?;
+                let plugin = find_plugin(definition, &|digest| deployment.find(digest))?;
                 let warm_up = read_range(log, number, *warmed_from, change.offset)?;
                 let strategy = Arc::new(Strategy::clone(definition));
                 partition.start(strategy, plugin, &warm_up, *warmed_from, true, &mut outputs);
