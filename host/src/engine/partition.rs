@@ -138,6 +138,12 @@ impl Partition {
         Ok(partition)
     }
 
+    /// Its number in `ticks`.
+    #[must_use]
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The offset of the next message.
     #[must_use]
     pub const fn position(&self) -> Offset {
