@@ -232,6 +232,12 @@ pub trait Log: Send + Sync + 'static {
     /// [`LogError::Unavailable`] where the log does not answer in time.
     fn join(&self, group: Group) -> Result<Box<dyn Member>, LogError>;
 
+    /// Says that messages from `offset` on are needed whatever their age, until the next call, at once. A log whose
+    /// retention is another's to decide does nothing.
+    fn keep_from(&self, topic: Topic, partition: u32, offset: Offset) {
+        let _ = (topic, partition, offset);
+    }
+
     /// Whether the log answers, at once, from what was seen last; the error says what is wrong.
     ///
     /// # Errors

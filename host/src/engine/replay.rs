@@ -225,20 +225,6 @@ impl Stall {
     }
 }
 
-/// Reads what a partition of a topic holds now.
-///
-/// # Errors
-/// Where the log does not give it.
-pub(super) fn read_all(
-    log: &dyn Log,
-    topic: Topic,
-    partition: u32,
-    take: impl FnMut(&Messages),
-) -> Result<(), ReplayError> {
-    let bounds = log.bounds(topic, partition)?;
-    read_between(log, topic, partition, bounds.start, bounds.end, take)
-}
-
 /// The changes of a partition in the order of the log, and what is wrong with the messages that are none.
 ///
 /// # Errors
@@ -247,18 +233,40 @@ pub fn read_changes(
     log: &dyn Log,
     partition: u32,
 ) -> Result<(Vec<Change>, Vec<String>), ReplayError> {
+    read_changes_from(log, partition, 0)
+}
+
+/// The changes of a partition from an offset of `changes` on, as far as they are there, in the order of the log; and
+/// what is wrong with the messages that are none.
+///
+/// # Errors
+/// Where the log does not give them.
+pub(super) fn read_changes_from(
+    log: &dyn Log,
+    partition: u32,
+    from: Offset,
+) -> Result<(Vec<Change>, Vec<String>), ReplayError> {
     let (mut changes, mut wrong) = (Vec::new(), Vec::new());
-    read_all(log, Topic::Changes, partition, |messages| {
-        for message in messages.iter() {
-            match serde_json::from_slice(message.value) {
-                Ok(change) => changes.push(change),
-                Err(error) => {
-                    let offset = message.offset;
-                    wrong.push(format!("changes/{partition} offset {offset}: {error}"));
+    let bounds = log.bounds(Topic::Changes, partition)?;
+    let from = from.max(bounds.start);
+    read_between(
+        log,
+        Topic::Changes,
+        partition,
+        from,
+        bounds.end,
+        |messages| {
+            for message in messages.iter() {
+                match serde_json::from_slice(message.value) {
+                    Ok(change) => changes.push(change),
+                    Err(error) => {
+                        let offset = message.offset;
+                        wrong.push(format!("changes/{partition} offset {offset}: {error}"));
+                    }
                 }
             }
-        }
-    })?;
+        },
+    )?;
     Ok((changes, wrong))
 }
 
@@ -290,7 +298,10 @@ pub(super) fn read_range(
 }
 
 /// Reads from one offset to another; what is handed over last may reach beyond.
-fn read_between(
+///
+/// # Errors
+/// Where the log does not give it.
+pub(super) fn read_between(
     log: &dyn Log,
     topic: Topic,
     partition: u32,

@@ -4,8 +4,9 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    Deployment, Gallery, Outputs, Partition, PictureError, Replay, ReplayError,
-    replay::{read_all, read_changes, read_range},
+    Deployment, Found, Gallery, Outputs, Partition, Picture, PictureError, Replay, ReplayError,
+    album::Album,
+    replay::{read_changes_from, read_range},
 };
 use crate::{
     log::{Log, LogError, Messages, Offset, Topic},
@@ -52,8 +53,9 @@ pub enum TakeoverError {
 /// A partition as it was at its committed position.
 pub(super) struct TakenOver {
     pub(super) partition: Partition,
-    /// The number of the next picture.
-    pub(super) next_picture: u64,
+    pub(super) album: Album,
+    /// Where the picture that it was made of was taken, if there was one.
+    pub(super) picture_at: Option<Offset>,
     /// What the replay itself brought about; belongs into the first step.
     pub(super) outputs: Outputs,
 }
@@ -67,18 +69,18 @@ pub(super) fn take_over(
     let started = Instant::now();
     let ticks = log.bounds(Topic::Ticks, number)?;
     let position = committed.unwrap_or(ticks.start);
-    let mut gallery = Gallery::default();
-    read_all(log, Topic::Checkpoints, number, |messages| {
-        gallery.add(messages)
-    })?;
-    let (changes, unreadable) = read_changes(log, number)?;
-    for why in &unreadable {
-        tracing::error!(partition = number, why, "message of changes passed over");
-    }
-
-    let (picture, wrong) = gallery.newest(position);
+    let found = Gallery::search(log, number, position)?;
+    let album = found.album(log.bounds(Topic::Changes, number)?.end);
+    let Found { picture, wrong, .. } = found;
     for why in &wrong {
         tracing::warn!(partition = number, why, "checkpoint passed over");
+    }
+    let read_millis = millis_since(started);
+    let picture_at = picture.as_ref().map(Picture::position);
+    let changes_from = picture.as_ref().map_or(0, Picture::changes_from);
+    let (changes, unreadable) = read_changes_from(log, number, changes_from)?;
+    for why in &unreadable {
+        tracing::error!(partition = number, why, "message of changes passed over");
     }
     let mut outputs = Outputs::default();
     let find = |digest: Digest| deployment.find(digest);
@@ -98,6 +100,7 @@ pub(super) fn take_over(
     };
 
     let from = partition.position();
+    let resumed_millis = millis_since(started);
     let mut replay = Replay::start(log, &find, partition, changes)?;
     while !replay.step(position, &mut outputs)? {}
     let partition = replay.into_partition();
@@ -107,14 +110,21 @@ pub(super) fn take_over(
         replayed_from = from,
         strategies = partition.strategies().count(),
         symbols = partition.symbols(),
-        millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        read_millis,
+        resumed_millis,
+        millis = millis_since(started),
         "partition taken over"
     );
     Ok(TakenOver {
         partition,
-        next_picture: gallery.next_seq(),
+        album,
+        picture_at,
         outputs,
     })
+}
+
+fn millis_since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What a strategy that starts at `to` is warmed up with, and the offset from which on that is: enough rows for

@@ -224,6 +224,11 @@ impl Log for EmbeddedLog {
         Ok(Box::new(lease::Membership::new(&self.shared, group)))
     }
 
+    fn keep_from(&self, topic: Topic, partition: u32, offset: Offset) {
+        // The error is of a partition that there is not.
+        let _ = self.set_floor(topic, partition, offset);
+    }
+
     fn check(&self) -> Result<(), LogError> {
         if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(self.shared.closed());
