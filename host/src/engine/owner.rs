@@ -33,9 +33,6 @@ const GATHER: Duration = Duration::from_millis(25);
 const MAX_STEP_APPENDS: usize = 50_000;
 const MAX_STEP_BYTES: usize = 16 << 20;
 
-/// How long a stop waits for the step in hand.
-const STOP_WITHIN: Duration = Duration::from_millis(1500);
-
 /// When the state of a partition is kept anew.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckpointEvery {
@@ -158,28 +155,26 @@ impl Owner {
         Ok(self.messages.bytes())
     }
 
-    /// Commits what is done, with a checkpoint, so that the next start has nothing to replay.
+    /// One round towards a stop: commits what is done, with a checkpoint, so that the next start has nothing to
+    /// replay. True when nothing is left to do.
     ///
     /// # Errors
     /// What was not committed is done again by the next owner.
-    pub fn finish(&mut self, lease: &mut dyn Lease) -> Result<(), TakeoverError> {
-        let until = Instant::now() + STOP_WITHIN;
-        while self.in_hand && Instant::now() < until {
+    pub fn finish(&mut self, lease: &mut dyn Lease, now: Instant) -> Result<bool, TakeoverError> {
+        if self.in_hand {
             self.in_hand = !lease.settle(COMMIT_PATIENCE)?;
         }
         if self.in_hand {
-            return Ok(());
+            return Ok(false);
         }
         if self.partition.rows_since_checkpoint() > 0 {
-            self.checkpoint(Instant::now());
+            self.checkpoint(now);
         }
-        if !self.is_empty() {
-            self.submit(lease, Instant::now())?;
-            while self.in_hand && Instant::now() < until {
-                self.in_hand = !lease.settle(COMMIT_PATIENCE)?;
-            }
+        if self.is_empty() {
+            return Ok(true);
         }
-        Ok(())
+        self.submit(lease, now)?;
+        Ok(false)
     }
 
     fn is_empty(&self) -> bool {
