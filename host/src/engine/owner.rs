@@ -38,7 +38,7 @@ const MAX_STEP_BYTES: usize = 16 << 20;
 pub struct CheckpointEvery {
     /// After this many rows: bounds what a failed instance replays, and the memory held for it.
     pub rows: usize,
-    /// After this long, if there was any row: bounds the replay of a takeover.
+    /// After this long, if there was any row or change: bounds the replay of a takeover.
     pub interval: Duration,
 }
 
@@ -67,6 +67,9 @@ pub struct Owner {
     in_hand: bool,
     submitted_at: Instant,
     checkpoint_at: Instant,
+    /// Whether a strategy came or went since the newest checkpoint. Without one a takeover warms it up again, from
+    /// ticks that retention removes in the end, however long no other tick comes.
+    changed: bool,
     /// Version of the deployment that was looked at.
     deployed: Option<u64>,
     /// Room for what is read.
@@ -92,6 +95,7 @@ impl Owner {
             partition,
             next_picture,
             outputs,
+            changed,
         } = taken;
         let position = partition.position().max(committed.unwrap_or(0));
         lease.seek(position)?;
@@ -108,6 +112,7 @@ impl Owner {
             in_hand: false,
             submitted_at: now,
             checkpoint_at: now,
+            changed,
             deployed: None,
             messages: Messages::new(),
         })
@@ -167,7 +172,7 @@ impl Owner {
         if self.in_hand {
             return Ok(false);
         }
-        if self.partition.rows_since_checkpoint() > 0 {
+        if self.changed || self.partition.rows_since_checkpoint() > 0 {
             self.checkpoint(now);
         }
         if self.is_empty() {
@@ -203,7 +208,8 @@ impl Owner {
             rows: most,
             interval,
         } = self.every;
-        if rows >= most || rows > 0 && now.duration_since(self.checkpoint_at) >= interval {
+        let due = now.duration_since(self.checkpoint_at) >= interval;
+        if rows >= most || due && (rows > 0 || self.changed) {
             self.checkpoint(now);
         }
     }
@@ -216,6 +222,7 @@ impl Owner {
         self.bytes += messages.iter().map(|m| m.value.len()).sum::<usize>();
         self.outputs.appends.extend(messages);
         self.checkpoint_at = now;
+        self.changed = false;
         metrics::histogram!("wigwag_engine_checkpoint_seconds")
             .record(started.elapsed().as_secs_f64());
     }
@@ -238,6 +245,7 @@ impl Owner {
             };
             self.partition
                 .stop(&strategy.id, why, false, &mut self.outputs);
+            self.changed = true;
             tracing::info!(
                 partition = self.number,
                 strategy = strategy.id,
@@ -265,6 +273,7 @@ impl Owner {
                 false,
                 &mut self.outputs,
             );
+            self.changed = true;
             let (position, id) = (self.partition.position(), &strategy.id);
             tracing::info!(
                 partition = self.number,

@@ -75,6 +75,8 @@ pub(super) struct TakenOver {
     pub(super) next_picture: u64,
     /// What the replay itself brought about; belongs into the first step.
     pub(super) outputs: Outputs,
+    /// Whether there was any change since the checkpoint that it began with.
+    pub(super) changed: bool,
 }
 
 pub(super) fn take_over(
@@ -166,6 +168,7 @@ pub(super) fn take_over(
         partition,
         next_picture: gallery.next_seq(),
         outputs,
+        changed: !changes.is_empty(),
     })
 }
 
