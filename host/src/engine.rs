@@ -29,4 +29,5 @@ pub use replay::{Replay, ReplayError, read_changes};
 pub use runner::{EngineStatus, Progress, run};
 pub use sink::{Counts, Outputs};
 pub use takeover::TakeoverError;
+pub(crate) use watch::describe_metrics;
 pub use watch::watch;

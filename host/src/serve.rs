@@ -179,10 +179,13 @@ fn ready(
                 running.len()
             ));
         }
-        match running.iter().find(|(_, p)| !p.live) {
-            Some((number, _)) => Err(format!(
+        if let Some((number, _)) = running.iter().find(|(_, p)| !p.live) {
+            return Err(format!(
                 "partition {number} is being brought to its committed position"
-            )),
+            ));
+        }
+        match status.endangered().into_values().next() {
+            Some(why) => Err(why),
             None => Ok(()),
         }
     })
@@ -369,6 +372,10 @@ impl Roles {
             status.clone(),
             self.stop.clone(),
         );
+        let watch = (log.clone(), status.clone(), stop.clone());
+        self.thread("engine-watch", move || {
+            engine::watch(&*watch.0, &watch.1, &watch.2);
+        })?;
         let handle = tokio::runtime::Handle::current();
         self.thread("engine", move || {
             if handle.block_on(ready_control(&control, &stop)) {

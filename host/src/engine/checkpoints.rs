@@ -28,7 +28,7 @@ pub struct CheckpointEvery {
     /// After this many rows, or two for each symbol where that is more: bounds what a failed instance and a takeover
     /// replay, and the memory held for it.
     pub rows: usize,
-    /// After this long, if there was any message.
+    /// After this long, if there was any message or change.
     pub interval: Duration,
 }
 
@@ -52,6 +52,9 @@ pub(super) struct Checkpoints {
     /// Whether one is in the making; it may have been given up since the last turn.
     is_making: bool,
     was_given_up: bool,
+    /// Whether a strategy came or went since the newest picture was begun. Without one a takeover warms it up again,
+    /// from ticks that retention removes in the end, however long no other tick comes.
+    changed: bool,
     /// Rows that the partition held at the last turn.
     rows: usize,
     /// Bytes put out in the step in the making.
@@ -74,11 +77,13 @@ pub struct Kept {
 }
 
 impl Checkpoints {
-    /// `newest` is the offset of the picture from which the partition was taken over.
+    /// `newest` is the offset of the picture from which the partition was taken over, `changed` whether strategies came
+    /// or went since.
     pub(super) fn new(
         every: CheckpointEvery,
         album: Album,
         newest: Option<Offset>,
+        changed: bool,
         now: Instant,
     ) -> Self {
         Self {
@@ -88,6 +93,7 @@ impl Checkpoints {
             begun: newest.unwrap_or(0),
             is_making: false,
             was_given_up: false,
+            changed,
             rows: 0,
             step_bytes: 0,
             bytes: 0,
@@ -160,6 +166,16 @@ impl Checkpoints {
         self.kept
     }
 
+    /// A strategy came or went.
+    pub(super) const fn note_change(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether there is anything that the newest picture has not seen.
+    pub(super) const fn is_wanted(&self, partition: &Partition) -> bool {
+        self.changed || self.is_making || self.was_given_up || partition.rows_since_checkpoint() > 0
+    }
+
     fn most_rows(&self, partition: &Partition) -> usize {
         self.every.rows.max(ROWS_A_SYMBOL * partition.symbols())
     }
@@ -170,10 +186,11 @@ impl Checkpoints {
             return true;
         }
         // Messages without rows count too: a replay has to read them, and retention removes them.
-        if partition.position() == self.begun {
+        if partition.position() == self.begun && !self.changed {
             return false;
         }
-        let interval = match rows * SYMBOLS_A_ROW >= partition.symbols() && rows > 0 {
+        let is_worth_it = rows > 0 && rows * SYMBOLS_A_ROW >= partition.symbols();
+        let interval = match is_worth_it || self.changed {
             true => self.every.interval,
             false => self.every.interval.saturating_mul(QUIET_INTERVALS),
         };
@@ -184,6 +201,7 @@ impl Checkpoints {
         self.begun_at = now;
         self.begun = partition.position();
         self.is_making = true;
+        self.changed = false;
         self.bytes = 0;
         self.count(out, |album, out| partition.begin_picture(album, out))
     }

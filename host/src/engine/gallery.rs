@@ -191,10 +191,9 @@ impl Parts {
             sections.push(bytes);
         }
         let picture = Picture::read(&sections).map_err(Unusable::ForGood)?;
-        let head = &picture.head;
-        if (head.frame.seq, head.position) != (manifest.seq, manifest.position) {
-            let (seq, at) = (head.frame.seq, head.position);
-            let why = format!("has the head of checkpoint {seq} at offset {at}");
+        let seq = picture.head.frame.seq;
+        if seq != manifest.seq {
+            let why = format!("has the head of checkpoint {seq}");
             return Err(Unusable::ForGood(why));
         }
         Ok(picture)

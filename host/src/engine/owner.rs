@@ -34,9 +34,6 @@ const GATHER: Duration = Duration::from_millis(25);
 const MAX_STEP_APPENDS: usize = 50_000;
 const MAX_STEP_BYTES: usize = 16 << 20;
 
-/// How long a stop waits for the step in hand.
-const STOP_WITHIN: Duration = Duration::from_millis(1500);
-
 /// A partition that is ours, live.
 pub struct Owner {
     log: Arc<dyn Log>,
@@ -77,6 +74,7 @@ impl Owner {
             album,
             picture_at,
             outputs,
+            changed,
         } = taken;
         log.keep_from(Topic::Ticks, number, picture_at.unwrap_or(0));
         let position = partition.position().max(committed.unwrap_or(0));
@@ -86,7 +84,7 @@ impl Owner {
             deployment,
             number,
             partition,
-            checkpoints: Checkpoints::new(every, album, picture_at, now),
+            checkpoints: Checkpoints::new(every, album, picture_at, changed, now),
             outputs,
             bytes: 0,
             submitted: position,
@@ -143,30 +141,28 @@ impl Owner {
         Ok(self.messages.bytes())
     }
 
-    /// Commits what is done, with a checkpoint, so that the next start has nothing to replay.
+    /// One round towards a stop: commits what is done, with a checkpoint, so that the next start has nothing to
+    /// replay. True when nothing is left to do.
     ///
     /// # Errors
     /// What was not committed is done again by the next owner.
-    pub fn finish(&mut self, lease: &mut dyn Lease) -> Result<(), TakeoverError> {
-        let until = Instant::now() + STOP_WITHIN;
-        while self.in_hand && Instant::now() < until {
+    pub fn finish(&mut self, lease: &mut dyn Lease, now: Instant) -> Result<bool, TakeoverError> {
+        if self.in_hand {
             self.settle(lease, COMMIT_PATIENCE)?;
         }
         if self.in_hand {
-            return Ok(());
+            return Ok(false);
         }
-        if self.partition.rows_since_checkpoint() > 0 {
-            let now = Instant::now();
-            self.checkpoints
+        if self.checkpoints.is_wanted(&self.partition) {
+            self.bytes += self
+                .checkpoints
                 .whole(&mut self.partition, &mut self.outputs, now);
         }
-        if !self.is_empty() {
-            self.submit(lease, Instant::now())?;
-            while self.in_hand && Instant::now() < until {
-                self.settle(lease, COMMIT_PATIENCE)?;
-            }
+        if self.is_empty() {
+            return Ok(true);
         }
-        Ok(())
+        self.submit(lease, now)?;
+        Ok(false)
     }
 
     fn is_empty(&self) -> bool {
@@ -218,6 +214,7 @@ impl Owner {
             };
             self.partition
                 .stop(&strategy.id, why, false, &mut self.outputs);
+            self.checkpoints.note_change();
             tracing::info!(
                 partition = self.number,
                 strategy = strategy.id,
@@ -245,6 +242,7 @@ impl Owner {
                 false,
                 &mut self.outputs,
             );
+            self.checkpoints.note_change();
             let (position, id) = (self.partition.position(), &strategy.id);
             tracing::info!(
                 partition = self.number,

@@ -20,6 +20,9 @@ use crate::{
 /// How long to wait before a partition that cannot be taken over is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
+/// How long a stop waits for the last steps.
+const STOP_WITHIN: Duration = Duration::from_millis(1500);
+
 /// What the engine of this process is doing.
 #[derive(Debug, Default)]
 pub struct EngineStatus {
@@ -205,7 +208,9 @@ fn live(context: &Context, lease: &mut dyn Lease) -> Result<(), TakeoverError> {
         context.status.lock().insert(lease.partition(), progress);
         context.status.keep_logs(owner.take_logs());
     }
-    owner.finish(lease)
+    let until = Instant::now() + STOP_WITHIN;
+    while !owner.finish(lease, Instant::now())? && Instant::now() < until {}
+    Ok(())
 }
 
 pub(super) fn wait(stop: &AtomicBool, time: Duration) {

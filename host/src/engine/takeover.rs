@@ -58,6 +58,8 @@ pub(super) struct TakenOver {
     pub(super) picture_at: Option<Offset>,
     /// What the replay itself brought about; belongs into the first step.
     pub(super) outputs: Outputs,
+    /// Whether there was any change since the checkpoint that it began with.
+    pub(super) changed: bool,
 }
 
 pub(super) fn take_over(
@@ -100,6 +102,7 @@ pub(super) fn take_over(
     };
 
     let from = partition.position();
+    let changed = changes.iter().any(|c| c.seq >= partition.next_change());
     let resumed_millis = millis_since(started);
     let mut replay = Replay::start(log, &find, partition, changes)?;
     while !replay.step(position, &mut outputs)? {}
@@ -120,6 +123,7 @@ pub(super) fn take_over(
         album,
         picture_at,
         outputs,
+        changed,
     })
 }
 

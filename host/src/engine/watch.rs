@@ -16,6 +16,46 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Kafka removes an eighth of it, or a day, at once.
 const NEAR: u64 = 4;
 
+/// Says what the engine's numbers about checkpoints and the log mean.
+pub(crate) fn describe_metrics() {
+    for (name, help) in [
+        (
+            "wigwag_engine_lag_messages",
+            "Messages of ticks that a partition is behind the log's end.",
+        ),
+        (
+            "wigwag_engine_replay_floor_margin_messages",
+            "Messages of ticks that are left before the newest checkpoint; retention takes from these.",
+        ),
+        (
+            "wigwag_engine_checkpoint_age_seconds",
+            "Since the newest checkpoint of a partition was committed.",
+        ),
+        (
+            "wigwag_engine_checkpoint_bytes",
+            "Size of a partition's newest checkpoint.",
+        ),
+    ] {
+        metrics::describe_gauge!(name, help);
+    }
+    for (name, help) in [
+        (
+            "wigwag_engine_checkpoint_seconds",
+            "From where a checkpoint is begun to where it is complete.",
+        ),
+        (
+            "wigwag_engine_checkpoint_stall_seconds",
+            "For how long one turn of a partition works on a checkpoint.",
+        ),
+        (
+            "wigwag_engine_commit_seconds",
+            "From where a step is submitted to where it is committed.",
+        ),
+    ] {
+        metrics::describe_histogram!(name, metrics::Unit::Seconds, help);
+    }
+}
+
 /// Watches the partitions of this process until `stop`.
 pub fn watch(log: &dyn Log, status: &EngineStatus, stop: &AtomicBool) {
     let mut seen = BTreeSet::new();
