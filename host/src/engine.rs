@@ -16,7 +16,7 @@ pub use deployment::Deployment;
 pub use owner::{CheckpointEvery, Owner};
 pub use partition::{FindPlugin, Partition, SlotStatus};
 pub use picture::{Gallery, Picture, PictureError};
-pub use replay::{Replay, ReplayError, read_changes};
+pub use replay::{Replay, ReplayError, Stall, read_all, read_changes};
 pub use runner::{EngineStatus, Progress, lag, run};
 pub use sink::{Counts, Outputs};
 pub use takeover::TakeoverError;

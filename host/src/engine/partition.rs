@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     bars::OpenBars,
-    change::{Change, StopReason, What},
+    change::{Change, ON_REPLAY, StopReason, What},
     log::{MessageRef, Messages, Offset},
     market::{Limits, Record, read_record},
     plugin::{Digest, LogLine, Plugin},
@@ -123,7 +123,7 @@ impl Partition {
                     next_change: &mut partition.next_change,
                     out,
                 };
-                let reason = format!("its state cannot be restored: {failure}");
+                let reason = format!("{ON_REPLAY}: its state cannot be restored: {failure}");
                 slot.quarantine(
                     Place {
                         offset: picture.position,
@@ -206,6 +206,27 @@ impl Partition {
         out: &mut Outputs,
     ) {
         self.take(messages, Mode::Replay, out);
+    }
+
+    /// Takes messages as [`Partition::replay`] does, and puts out the signals too that were put out live.
+    pub fn recompute<'m>(
+        &mut self,
+        messages: impl Iterator<Item = MessageRef<'m>>,
+        out: &mut Outputs,
+    ) {
+        self.take(messages, Mode::Recompute, out);
+    }
+
+    /// Records that a strategy runs no more from here on, where a replay found that out.
+    pub(super) fn record_quarantine(&mut self, strategy: &str, reason: &str, out: &mut Outputs) {
+        let mut sink = Sink {
+            partition: self.number,
+            mode: Mode::Replay,
+            next_change: &mut self.next_change,
+            out,
+        };
+        let reason = format!("{ON_REPLAY}, where the live run had not failed: {reason}");
+        sink.change(strategy, self.position, What::Quarantine { row: 0, reason });
     }
 
     /// Counts a change that was recorded before.
