@@ -270,7 +270,11 @@ impl Lease for Feed {
 
     fn submit(&mut self, step: Step) -> Result<(), LogError> {
         let mut in_step = 0;
-        for part in step.appends.iter().filter(|a| a.topic == Topic::Checkpoints) {
+        for part in step
+            .appends
+            .iter()
+            .filter(|a| a.topic == Topic::Checkpoints)
+        {
             in_step += part.value.len();
             self.picture_bytes += part.value.len();
             if part.key.ends_with(b"/manifest") {
@@ -306,7 +310,10 @@ impl Deployment for Fixed {
     }
 
     fn enabled(&self) -> Vec<Arc<Strategy>> {
-        self.0.iter().map(|(strategy, _)| strategy.clone()).collect()
+        self.0
+            .iter()
+            .map(|(strategy, _)| strategy.clone())
+            .collect()
     }
 
     fn definition(&self, id: &str) -> Option<Arc<Strategy>> {

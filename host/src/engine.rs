@@ -25,7 +25,7 @@ pub use gallery::{Found, Gallery};
 pub use owner::Owner;
 pub use partition::{FindPlugin, Partition, PictureProgress, SlotStatus};
 pub use picture::{Picture, PictureError};
-pub use replay::{Replay, ReplayError, read_changes};
+pub use replay::{Replay, ReplayError, Stall, read_all, read_changes};
 pub use runner::{EngineStatus, Progress, run};
 pub use sink::{Counts, Outputs};
 pub use takeover::TakeoverError;

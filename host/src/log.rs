@@ -238,6 +238,13 @@ pub trait Log: Send + Sync + 'static {
         let _ = (topic, partition, offset);
     }
 
+    /// The position that a group has committed for a partition of its input, asked for without joining it; none where no
+    /// step was ever committed.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] where the log does not answer in time.
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError>;
+
     /// Whether the log answers, at once, from what was seen last; the error says what is wrong.
     ///
     /// # Errors

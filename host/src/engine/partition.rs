@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     bars::OpenBars,
-    change::{Change, What},
+    change::{Change, ON_REPLAY, What},
     log::{MessageRef, Offset},
     plugin::{Digest, LogLine, Plugin},
     strategy::Strategy,
@@ -151,6 +151,27 @@ impl Partition {
         out: &mut Outputs,
     ) {
         self.take(messages, Mode::Replay, out);
+    }
+
+    /// Takes messages as [`Partition::replay`] does, and puts out the signals too that were put out live.
+    pub fn recompute<'m>(
+        &mut self,
+        messages: impl Iterator<Item = MessageRef<'m>>,
+        out: &mut Outputs,
+    ) {
+        self.take(messages, Mode::Recompute, out);
+    }
+
+    /// Records that a strategy runs no more from here on, where a replay found that out.
+    pub(super) fn record_quarantine(&mut self, strategy: &str, reason: &str, out: &mut Outputs) {
+        let mut sink = Sink {
+            partition: self.number,
+            mode: Mode::Replay,
+            next_change: &mut self.next_change,
+            out,
+        };
+        let reason = format!("{ON_REPLAY}, where the live run had not failed: {reason}");
+        sink.change(strategy, self.position, What::Quarantine { row: 0, reason });
     }
 
     /// Counts a change that was recorded before.

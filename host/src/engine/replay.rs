@@ -58,6 +58,7 @@ pub struct Replay<'a> {
     reader: Box<dyn Reader>,
     messages: Messages,
     stall: Stall,
+    with_signals: bool,
 }
 
 impl<'a> Replay<'a> {
@@ -92,7 +93,14 @@ impl<'a> Replay<'a> {
             reader,
             messages: Messages::new(),
             stall: Stall::new(),
+            with_signals: false,
         })
+    }
+
+    /// From here on the signals are put out that were put out live; without it only changes that the replay itself
+    /// brings about are.
+    pub const fn put_out_signals(&mut self) {
+        self.with_signals = true;
     }
 
     /// Goes on by one poll, at most up to, and without, the message at `to`; true where it has come there, and has
@@ -108,7 +116,10 @@ impl<'a> Replay<'a> {
             let position = self.partition.position();
             let due = self.messages.iter();
             let due = due.filter(|m| (position..until).contains(&m.offset));
-            self.partition.replay(due, out);
+            match self.with_signals {
+                true => self.partition.recompute(due, out),
+                false => self.partition.replay(due, out),
+            }
             let read_to = self.reader.position(Topic::Ticks, self.number);
             if read_to < until {
                 if polled {
@@ -131,6 +142,12 @@ impl<'a> Replay<'a> {
     #[must_use]
     pub const fn partition(&self) -> &Partition {
         &self.partition
+    }
+
+    /// Makes the state here the one from which a failed instance is brought back, and forgets the rows that were held
+    /// for that.
+    pub fn rebase(&mut self, out: &mut Outputs) {
+        self.partition.rebase_here(out);
     }
 
     /// Ends the replay here.
@@ -162,12 +179,27 @@ impl<'a> Replay<'a> {
                 self.partition
                     .start(strategy, plugin, &warm_up, *warmed_from, true, out);
                 obey_until_next_start(&mut self.partition, later, Some(&change.strategy));
+                let failed = (self.partition.status())
+                    .find(|slot| slot.strategy == change.strategy)
+                    .and_then(|slot| slot.quarantined);
+                if let Some(reason) = failed.filter(|_| !fails_at_once(change, later)) {
+                    self.partition
+                        .record_quarantine(&change.strategy, &reason, out);
+                }
             }
             What::Stop { why } => self.partition.stop(&change.strategy, *why, true, out),
             What::Skip { .. } | What::Quarantine { .. } => {}
         }
         Ok(())
     }
+}
+
+/// Whether it is recorded that what was started could not run.
+fn fails_at_once(start: &Change, later: &[Change]) -> bool {
+    let mut own = later.iter().filter(|c| c.strategy == start.strategy);
+    own.next().is_some_and(|next| {
+        matches!(next.what, What::Quarantine { row: 0, .. }) && next.offset == start.offset
+    })
 }
 
 /// Tells the partition what the runs that are now on it skipped, up to each one's next start.
@@ -187,20 +219,27 @@ fn obey_until_next_start(partition: &mut Partition, changes: &[Change], only: Op
 }
 
 /// Notices that a read stands still.
-struct Stall {
+pub struct Stall {
     position: Option<Offset>,
     since: Instant,
 }
 
 impl Stall {
-    fn new() -> Self {
+    /// From now on.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it begins at a time")]
+    pub fn new() -> Self {
         Self {
             position: None,
             since: Instant::now(),
         }
     }
 
-    fn check(
+    /// To be called before each poll with the position and the end.
+    ///
+    /// # Errors
+    /// [`ReplayError::Stalled`] where the position has stayed the same for long.
+    pub fn check(
         &mut self,
         topic: Topic,
         partition: u32,
@@ -223,6 +262,20 @@ impl Stall {
         }
         Ok(())
     }
+}
+
+/// Reads what a partition of a topic holds now.
+///
+/// # Errors
+/// Where the log does not give it.
+pub fn read_all(
+    log: &dyn Log,
+    topic: Topic,
+    partition: u32,
+    take: impl FnMut(&Messages),
+) -> Result<(), ReplayError> {
+    let bounds = log.bounds(topic, partition)?;
+    read_between(log, topic, partition, bounds.start, bounds.end, take)
 }
 
 /// The changes of a partition in the order of the log, and what is wrong with the messages that are none.

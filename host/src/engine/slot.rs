@@ -18,10 +18,10 @@ use self::tally::{QUARANTINE_FAILURES, QUARANTINE_ROWS};
 use super::{
     order::Symbols,
     rows::{Place, Rows},
-    sink::{Mode, Sink, Stamp},
+    sink::{Sink, Stamp},
 };
 use crate::{
-    change::What,
+    change::{ON_REPLAY, What},
     log::Offset,
     plugin::{Failure, Instance, LogLine, Plugin},
     strategy::Strategy,
@@ -189,7 +189,7 @@ impl Slot {
             let single = end - at == 1;
             let budget = self.plugin.limits().row_fuel;
             let fuel = if single { budget } else { budget - CALL_FUEL };
-            let failure = match self.attempt(rows, at..end, fuel, sink.mode != Mode::Live) {
+            let failure = match self.attempt(rows, at..end, fuel, !sink.mode.puts_out()) {
                 Ok((output, used)) => {
                     sink.output(&self.stamp, rows, at, symbols, &self.wanted, &output);
                     // Not the events after the last row, which another split would count with the row after them.
@@ -214,9 +214,9 @@ impl Slot {
                 tried_again = Some(at);
                 continue;
             }
-            if sink.mode == Mode::Replay {
+            if sink.mode.obeys() {
                 // The live run passed this row: something else decides here, so nothing more can be said.
-                let reason = format!("on replay, where the live run had not failed: {failure}");
+                let reason = format!("{ON_REPLAY}, where the live run had not failed: {failure}");
                 self.quarantine(place, &reason, sink);
                 return;
             }

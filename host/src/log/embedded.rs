@@ -8,6 +8,7 @@ mod file;
 mod lease;
 mod lock;
 mod place;
+mod read_only;
 mod reader;
 mod retention;
 mod row;
@@ -23,6 +24,7 @@ use file::Connections;
 use lease::Seats;
 use lock::DirectoryLock;
 use place::{Place, Places};
+pub use read_only::ReadOnlyLog;
 use reader::Follower;
 use retention::Retention;
 use std::{
@@ -229,6 +231,10 @@ impl Log for EmbeddedLog {
         let _ = self.set_floor(topic, partition, offset);
     }
 
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        self.shared.committed(group, partition)
+    }
+
     fn check(&self) -> Result<(), LogError> {
         if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(self.shared.closed());
@@ -252,6 +258,14 @@ impl Shared {
             LogError::Mismatch(format!(
                 "{topic}/{partition} does not exist; {topic} has {partitions} partitions"
             ))
+        })
+    }
+
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        self.place(group.input(), partition)?;
+        self.connections.with(|connection| {
+            schema::load_position(connection, group, partition)
+                .map_err(|error| file::read_error(&self.name, &error))
         })
     }
 

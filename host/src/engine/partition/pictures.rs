@@ -2,14 +2,18 @@
 //! instances are brought back.
 
 use super::{Partition, find_plugin};
-use crate::engine::{
-    FindPlugin, Outputs, Picture, PictureError,
-    album::Album,
-    exposure::{Exposure, Scene, SlotFailure},
-    picture::{Head, SlotHead},
-    rows::Place,
-    sink::{Mode, Sink},
-    slot::{Base, Slot, SlotState},
+use crate::{
+    change::ON_REPLAY,
+    engine::{
+        FindPlugin, Outputs, Picture, PictureError,
+        album::Album,
+        exposure::{Exposure, Scene, SlotFailure},
+        picture::{Head, SlotHead},
+        rows::Place,
+        sink::{Mode, Sink},
+        slot::{Base, Slot, SlotState},
+    },
+    log::Topic,
 };
 
 /// Symbols with a row or an event since the newest picture was begun.
@@ -78,7 +82,7 @@ impl Partition {
             let revived = slot.revive(&partition.symbols, &[]);
             partition.slots.push(slot);
             if let Err(failure) = revived {
-                let reason = format!("its state cannot be restored: {failure}");
+                let reason = format!("{ON_REPLAY}: its state cannot be restored: {failure}");
                 partition.quarantine(partition.slots.len() - 1, &reason, Mode::Replay, out);
             }
         }
@@ -89,6 +93,13 @@ impl Partition {
     pub fn take_picture(&mut self, album: &mut Album, out: &mut Outputs) {
         self.begin_picture(album, out);
         while self.advance_picture(usize::MAX, album, out) == PictureProgress::Unfinished {}
+    }
+
+    /// Makes the state here the one from which failed instances are brought back, and keeps no picture of it.
+    pub(in crate::engine) fn rebase_here(&mut self, out: &mut Outputs) {
+        self.take_picture(&mut Album::default(), out);
+        out.appends
+            .retain(|append| append.topic != Topic::Checkpoints);
     }
 
     /// Begins a picture of the state as it is now. One that is in the making is given up.
