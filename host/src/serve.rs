@@ -28,7 +28,7 @@ use crate::{
         kafka::{self, KafkaLog},
     },
     metrics,
-    plugin::{BUILT_IN, Compiler, Digest, Limits, Runtime},
+    plugin::{BUILT_IN, Compiler, Digest, Runtime},
     view::{self, View},
 };
 
@@ -48,10 +48,14 @@ pub async fn serve(
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    std::fs::create_dir_all(&options.data_dir)
-        .with_context(|| format!("data folder {} cannot be made", options.data_dir.display()))?;
+    std::fs::create_dir_all(&options.log.data_dir).with_context(|| {
+        format!(
+            "data folder {} cannot be made",
+            options.log.data_dir.display()
+        )
+    })?;
     let log = open_log(&options).await?;
-    let runtime = Runtime::try_new(compiler(&options.data_dir)?, plugin_limits(&options))?;
+    let runtime = Runtime::try_new(compiler(&options.log.data_dir)?, options.plugins.limits())?;
     let control = Arc::new(Control::start(log.clone(), runtime)?);
     let ingest = Ingest::new(log.clone(), ingest_options(&options));
     let status = Arc::new(EngineStatus::default());
@@ -115,7 +119,7 @@ fn access(options: &ServeOptions) -> anyhow::Result<Access> {
     if options.tokens.is_empty() {
         let (with_admin, token) = tokens.with_fresh_admin();
         tokens = with_admin;
-        let path = write_token(&options.data_dir, &token)?;
+        let path = write_token(&options.log.data_dir, &token)?;
         #[expect(
             clippy::print_stderr,
             reason = "for the person who started it, and not for log collectors"
@@ -147,7 +151,7 @@ fn http_limits(options: &ServeOptions) -> http::Limits {
 }
 
 async fn open_view(options: &ServeOptions, log: &Arc<dyn Log>) -> anyhow::Result<View> {
-    let (folder, log) = (options.data_dir.clone(), log.clone());
+    let (folder, log) = (options.log.data_dir.clone(), log.clone());
     let now_ms = (now_s() * 1000.0) as i64;
     let open = move || View::open(&folder, view::Limits::default(), log, now_ms);
     Ok(tokio::task::spawn_blocking(open).await??)
@@ -160,8 +164,8 @@ fn ready(
     status: &Arc<EngineStatus>,
 ) -> Arc<dyn Fn() -> Result<(), String> + Send + Sync> {
     let (control, status, is_engine) = (control.clone(), status.clone(), options.has(Role::Engine));
-    let sole_engine = options.log == LogUrl::Embedded;
-    let partitions = options.partitions() as usize;
+    let sole_engine = options.log.url == LogUrl::Embedded;
+    let partitions = options.log.partitions() as usize;
     Arc::new(move || {
         if !control.is_caught_up() {
             return Err("plugins and strategies are being read from the log".to_owned());
@@ -179,10 +183,13 @@ fn ready(
                 running.len()
             ));
         }
-        match running.iter().find(|(_, p)| !p.live) {
-            Some((number, _)) => Err(format!(
+        if let Some((number, _)) = running.iter().find(|(_, p)| !p.live) {
+            return Err(format!(
                 "partition {number} is being brought to its committed position"
-            )),
+            ));
+        }
+        match status.endangered().into_values().next() {
+            Some(why) => Err(why),
             None => Ok(()),
         }
     })
@@ -190,11 +197,11 @@ fn ready(
 
 /// What an operator asks for first.
 fn announce(options: &ServeOptions, listener: &TcpListener, ingest_listener: Option<&TcpListener>) {
-    let log = match &options.log {
-        LogUrl::Embedded => format!("embedded, {}", options.data_dir.display()),
+    let log = match &options.log.url {
+        LogUrl::Embedded => format!("embedded, {}", options.log.data_dir.display()),
         LogUrl::Kafka(brokers) => format!("kafka://{brokers}"),
     };
-    let limits = plugin_limits(options);
+    let limits = options.plugins.limits();
     let address = |l: &TcpListener| {
         l.local_addr()
             .map_or_else(|e| e.to_string(), |a| a.to_string())
@@ -202,7 +209,7 @@ fn announce(options: &ServeOptions, listener: &TcpListener, ingest_listener: Opt
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         log,
-        partitions = options.partitions(),
+        partitions = options.log.partitions(),
         roles = ?options.roles,
         plugin_memory_bytes = limits.memory_bytes,
         plugin_row_fuel = limits.row_fuel,
@@ -225,8 +232,8 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 async fn open_log(options: &ServeOptions) -> anyhow::Result<Arc<dyn Log>> {
-    let partitions = options.partitions();
-    let opened: Arc<dyn Log> = match &options.log {
+    let partitions = options.log.partitions();
+    let opened: Arc<dyn Log> = match &options.log.url {
         LogUrl::Embedded => {
             let sync = match options.sync {
                 SyncMode::Full => embedded::Sync::Full,
@@ -237,23 +244,16 @@ async fn open_log(options: &ServeOptions) -> anyhow::Result<Arc<dyn Log>> {
                 sync,
                 ..embedded::Options::default()
             };
-            let folder = options.data_dir.clone();
+            let folder = options.log.data_dir.clone();
             Arc::new(
                 tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder, settings)).await??,
             )
         }
         LogUrl::Kafka(brokers) => {
             let settings = kafka::Options {
-                brokers: brokers.clone(),
-                prefix: options.topic_prefix.clone(),
-                partitions,
                 replication: options.replication,
                 group_session_timeout: Duration::from_millis(options.session_timeout),
-                extra: options
-                    .kafka
-                    .iter()
-                    .map(|kv| (kv.0.clone(), kv.1.clone()))
-                    .collect(),
+                ..options.log.kafka(brokers)
             };
             Arc::new(tokio::task::spawn_blocking(move || KafkaLog::open(settings)).await??)
         }
@@ -265,15 +265,6 @@ async fn open_log(options: &ServeOptions) -> anyhow::Result<Arc<dyn Log>> {
 fn compiler(data_dir: &Path) -> anyhow::Result<Compiler> {
     let program = std::env::current_exe().context("the path of this program is not known")?;
     Ok(Compiler::new(program, Some(data_dir.join("compiled"))))
-}
-
-fn plugin_limits(options: &ServeOptions) -> Limits {
-    let memory_bytes = usize::try_from(options.plugin_memory << 20).unwrap_or(usize::MAX);
-    Limits {
-        memory_bytes,
-        row_fuel: options.plugin_fuel,
-        ..Limits::default()
-    }
 }
 
 fn ingest_options(options: &ServeOptions) -> ingest::Options {
@@ -322,7 +313,7 @@ impl Roles {
             roles.start_engine(options, log, control, status)?;
         }
         if options.has(Role::Ingest) {
-            if matches!(options.log, LogUrl::Kafka(_)) {
+            if matches!(options.log.url, LogUrl::Kafka(_)) {
                 let (log, settings, stop) =
                     (log.clone(), ingest_options(options), roles.stop.clone());
                 roles.thread("raw-intake", move || {
@@ -369,6 +360,10 @@ impl Roles {
             status.clone(),
             self.stop.clone(),
         );
+        let watch = (log.clone(), status.clone(), stop.clone());
+        self.thread("engine-watch", move || {
+            engine::watch(&*watch.0, &watch.1, &watch.2);
+        })?;
         let handle = tokio::runtime::Handle::current();
         self.thread("engine", move || {
             if handle.block_on(ready_control(&control, &stop)) {
