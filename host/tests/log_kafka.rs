@@ -285,6 +285,53 @@ fn an_owner_that_was_fenced_loses_its_step_and_goes_on_with_a_new_lease() {
     assert_eq!(read_texts(&log, Topic::Signals, 1), ["first", "second"]);
 }
 
+/// A partition that has just come is sought while the client still asks the broker about it. More lies there than the
+/// client fetches ahead, and nothing is polled for longer than the client waits before it asks again: what the
+/// answers change is seen.
+#[test]
+fn a_lease_that_is_sought_at_once_passes_nothing_over() {
+    const MESSAGES: u64 = 24;
+    let prefix = broker::prefix();
+    let log = open(&prefix);
+    for partition in 0..PARTITIONS {
+        for _ in 0..MESSAGES {
+            append(
+                &log,
+                vec![message(Topic::Ticks, partition, &"x".repeat(800_000))],
+            )
+            .expect("appended");
+        }
+    }
+    for round in 0..3 {
+        let mut member = log.join(Group::Engine).expect("joins");
+        let mut leases = Vec::new();
+        while leases.len() < PARTITIONS as usize {
+            let mut lease = until("a lease", || member.poll(SHORT).expect("polls"));
+            lease.seek(0).expect("seeks");
+            leases.push(lease);
+        }
+        thread::sleep(Duration::from_millis(700));
+        for lease in &mut leases {
+            let mut seen = Vec::new();
+            let mut messages = Messages::new();
+            append(&log, vec![message(Topic::Ticks, lease.partition(), "last")]).expect("appended");
+            until("the last message", || {
+                messages.clear();
+                lease.poll(&mut messages, 1 << 20, SHORT).expect("polls");
+                seen.extend(messages.iter().map(|message| message.offset));
+                let last = MESSAGES + round;
+                (seen.last() >= Some(&last)).then_some(())
+            });
+            assert_eq!(
+                seen,
+                (0..=MESSAGES + round).collect::<Vec<_>>(),
+                "partition {} in round {round}",
+                lease.partition()
+            );
+        }
+    }
+}
+
 #[test]
 fn an_open_transaction_of_another_does_not_hide_the_end() {
     let prefix = broker::prefix();

@@ -100,6 +100,14 @@ impl Committer {
             consumer,
             producing,
         };
+        // Where no broker is connected yet, as in a client that is new, the search for the coordinator begins half a second
+        // later (`rd_kafka_txn_coord_query` in rdkafka_txnmgr.c). An answer to any question is a connection; without
+        // one the search says what is wrong.
+        let name = committer.cluster.name(committer.input());
+        let _ = committer
+            .producer
+            .client()
+            .fetch_metadata(Some(name), FENCE_SLICE);
         let deadline = Instant::now() + FENCE_LIMIT;
         loop {
             match committer.producer.init_transactions(FENCE_SLICE) {
