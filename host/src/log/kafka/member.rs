@@ -30,6 +30,8 @@ use super::{
 };
 use crate::log::{Group, Lease, LogError, Member};
 
+/// How soon a member hears, at the latest, that another comes or goes: it is told in the answers to these.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the thread waits for the client at a time.
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
 /// The same while commits are awaited.
@@ -68,7 +70,7 @@ impl KafkaMember {
             .set(
                 "heartbeat.interval.ms",
                 (session / 4)
-                    .min(Duration::from_secs(3))
+                    .min(HEARTBEAT_INTERVAL)
                     .as_millis()
                     .to_string(),
             )
@@ -461,6 +463,9 @@ impl Serving {
                 None | Some(Ok(_)) => {}
                 Some(Err(error)) => self.hear(&error),
             }
+            // The client's own thread looks at its heartbeats when it wakes, once a second where it is asked nothing
+            // (`rd_kafka_thread_main` in rdkafka.c): this question wakes it.
+            let _ = self.consumer.assignment();
             interval = if self.give_back() {
                 SERVE_INTERVAL
             } else {
