@@ -346,9 +346,7 @@ impl Reports {
             Some(RDKafkaErrorCode::MessageTimedOut) => self.cluster.check().is_ok(),
             _ => false,
         };
-        if ended
-            && !self.dead.swap(true, Ordering::AcqRel)
-        {
+        if ended && !self.dead.swap(true, Ordering::AcqRel) {
             warn!(%error, "the appending producer ended; the next append makes another");
         }
     }

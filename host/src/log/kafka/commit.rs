@@ -31,7 +31,7 @@ use crate::log::{Group, LogError, Offset, Step, Topic};
 /// How long shutting out an earlier owner may take; its open transaction is aborted meanwhile.
 const FENCE_LIMIT: Duration = Duration::from_secs(30);
 /// How long one look at that takes, between which it may turn out that the partition is gone.
-const FENCE_SLICE: Duration = Duration::from_millis(500);
+const FENCE_SLICE: Duration = Duration::from_millis(100);
 /// How long a commit may take.
 const COMMIT_LIMIT: Duration = Duration::from_secs(10);
 /// How long undoing it may take.

@@ -271,7 +271,9 @@ impl Lease for KafkaLease {
     ) -> Result<(), LogError> {
         if self.account.is_none() {
             let place = self.place();
-            return Err(LogError::Mismatch(format!("{place}: a poll before its seek")));
+            return Err(LogError::Mismatch(format!(
+                "{place}: a poll before its seek"
+            )));
         }
         let deadline = Instant::now() + timeout;
         let before = into.len();
