@@ -13,6 +13,7 @@ mod stall;
 mod strategies;
 mod stream;
 mod symbols;
+mod waiting;
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,7 +33,8 @@ use utoipa::openapi::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use auth::{Access, Scope, TokenConfig, TokenError, Tokens};
-pub use serve::{Closing, serve};
+pub use serve::{Closing, Routes, serve};
+pub use waiting::waiting_router;
 
 use crate::{
     control::Control,

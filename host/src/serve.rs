@@ -1,10 +1,14 @@
 //! All of it as one service: opens the log, starts the roles, answers, and stops within a deadline.
 
+mod doors;
+mod opening;
+
 use std::{
     future::Future,
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,19 +18,17 @@ use std::{
 };
 
 use anyhow::Context;
-use tokio::{net::TcpListener, task::JoinSet};
+use doors::Doors;
+use opening::{Waits, open_log};
+use tokio::net::TcpListener;
 
 use crate::{
-    config::{LogUrl, Reads, Role, ServeOptions, SyncMode},
+    config::{LogUrl, Reads, Role, ServeOptions},
     control::Control,
     engine::{self, CheckpointEvery, EngineStatus},
-    http::{self, Access, App, Closing, IngestApp, Tokens},
+    http::{self, Access, App, Closing, IngestApp, Routes, Tokens},
     ingest::{self, Ingest},
-    log::{
-        Log,
-        embedded::{self, EmbeddedLog},
-        kafka::{self, KafkaLog},
-    },
+    log::Log,
     metrics,
     plugin::{BUILT_IN, Compiler, Digest, Runtime},
     view::{self, View},
@@ -54,12 +56,32 @@ pub async fn serve(
             options.log.data_dir.display()
         )
     })?;
-    let log = open_log(&options).await?;
+    let access = Arc::new(access(&options)?);
+    announce(&options, &listener, ingest_listener.as_ref());
+    let waits = Waits::default();
+    let (told, reason) = (waits.clone(), waits.clone());
+    let routes = Routes::from(http::waiting_router(move || told.reason()));
+    let ingest_routes = Routes::from(http::waiting_router(move || reason.reason()));
+    let mut bound = vec![(listener, routes.clone())];
+    bound.extend(ingest_listener.map(|listener| (listener, ingest_routes.clone())));
+    let closing = Closing::default();
+    let mut doors = Doors::new(bound, closing.clone());
+    // Brokers may be away for long; a file is there at once or not at all.
+    if matches!(options.log.url, LogUrl::Kafka(_)) {
+        doors.open();
+    }
+    let mut shutdown = pin!(shutdown);
+    let log = tokio::select! {
+        log = open_log(&options, &waits) => log?,
+        () = &mut shutdown => {
+            doors.closed().await;
+            return Ok(());
+        }
+    };
     let runtime = Runtime::try_new(compiler(&options.log.data_dir)?, options.plugins.limits())?;
     let control = Arc::new(Control::start(log.clone(), runtime)?);
     let ingest = Ingest::new(log.clone(), ingest_options(&options));
     let status = Arc::new(EngineStatus::default());
-    let access = Arc::new(access(&options)?);
     let view = match options.has(Role::Api) {
         true => Some(open_view(&options, &log).await?),
         false => None,
@@ -71,7 +93,6 @@ pub async fn serve(
         limits: http_limits(&options),
         clock: now_s,
     };
-    let closing = Closing::default();
     let app = App {
         ingest: options.has(Role::Ingest).then(|| ingest_app.clone()),
         view: view.clone(),
@@ -81,32 +102,18 @@ pub async fn serve(
         access,
         limits: http_limits(&options),
         metrics: metrics::install(),
-        closing: closing.clone(),
+        closing,
     };
-    announce(&options, &listener, ingest_listener.as_ref());
-
-    let (stopping, _) = tokio::sync::watch::channel(false);
-    let stopped = || {
-        let mut stopping = stopping.subscribe();
-        async move { drop(stopping.wait_for(|stop| *stop).await) }
-    };
-    let mut servers = JoinSet::new();
-    if let Some(listener) = ingest_listener {
-        servers.spawn(http::serve(
-            listener,
-            http::ingest_router(ingest_app),
-            closing.clone(),
-            stopped(),
-        ));
-    }
-    servers.spawn(http::serve(listener, http::router(app), closing, stopped()));
+    ingest_routes.replace(http::ingest_router(ingest_app));
+    routes.replace(http::router(app));
+    doors.open();
 
     shutdown.await;
     tracing::info!("stopping");
     // Ingest and API answer until the last step is committed: HTTP drains while the engine finishes.
-    stopping.send_replace(true);
+    doors.close();
     roles.stop().await;
-    while servers.join_next().await.is_some() {}
+    doors.closed().await;
     if let Some(view) = view {
         drop(tokio::task::spawn_blocking(move || view.stop()).await);
     }
@@ -229,36 +236,6 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
         .with_context(|| format!("address {address} cannot be listened on; {hint}"))
-}
-
-async fn open_log(options: &ServeOptions) -> anyhow::Result<Arc<dyn Log>> {
-    let partitions = options.log.partitions();
-    let opened: Arc<dyn Log> = match &options.log.url {
-        LogUrl::Embedded => {
-            let sync = match options.sync {
-                SyncMode::Full => embedded::Sync::Full,
-                SyncMode::Normal => embedded::Sync::Normal,
-            };
-            let settings = embedded::Options {
-                partitions,
-                sync,
-                ..embedded::Options::default()
-            };
-            let folder = options.log.data_dir.clone();
-            Arc::new(
-                tokio::task::spawn_blocking(move || EmbeddedLog::open(&folder, settings)).await??,
-            )
-        }
-        LogUrl::Kafka(brokers) => {
-            let settings = kafka::Options {
-                replication: options.replication,
-                group_session_timeout: Duration::from_millis(options.session_timeout),
-                ..options.log.kafka(brokers)
-            };
-            Arc::new(tokio::task::spawn_blocking(move || KafkaLog::open(settings)).await??)
-        }
-    };
-    Ok(opened)
 }
 
 /// This very program compiles plugins; what it made is kept in the data folder.

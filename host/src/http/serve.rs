@@ -52,14 +52,36 @@ impl Closing {
     }
 }
 
+/// What a listener answers with. It may change while it is served; clones are one.
+#[derive(Clone)]
+pub struct Routes(watch::Sender<Router>);
+
+impl Routes {
+    /// Answers later requests with other routes.
+    pub fn replace(&self, router: Router) {
+        drop(self.0.send_replace(router));
+    }
+
+    fn now(&self) -> Router {
+        self.0.borrow().clone()
+    }
+}
+
+impl From<Router> for Routes {
+    fn from(router: Router) -> Self {
+        Self(watch::Sender::new(router))
+    }
+}
+
 /// Serves until `shutdown` ends; then closes `closing`, takes no more requests, finishes those in hand, and drops what is
 /// not finished within 1.5 s.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    routes: impl Into<Routes>,
     closing: Closing,
     shutdown: impl Future<Output = ()>,
 ) {
+    let routes = routes.into();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -67,7 +89,7 @@ pub async fn serve(
         tokio::select! {
             () = &mut shutdown => break,
             (stream, peer, place) = accept(&listener, &places) => {
-                connections.spawn(connection(stream, peer, place, router.clone(), closing.clone()));
+                connections.spawn(connection(stream, peer, place, routes.clone(), closing.clone()));
             }
             Some(_) = connections.join_next() => {}
         }
@@ -113,14 +135,14 @@ async fn connection(
     stream: TcpStream,
     peer: SocketAddr,
     place: OwnedSemaphorePermit,
-    router: Router,
+    routes: Routes,
     closing: Closing,
 ) {
     // Fails where the peer is gone, which is seen soon anyway.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        router.clone().oneshot(request)
+        routes.now().oneshot(request)
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,10 +1,12 @@
 //! The log on Apache Kafka, by way of librdkafka. This file and its directory are the only ones that say `rdkafka`.
 //! It knows topics, partitions, groups and transactions, and nothing of what the messages mean.
 
+mod account;
 mod appender;
 mod cluster;
 mod commit;
 mod fetch;
+mod input;
 mod lease;
 mod member;
 mod reader;

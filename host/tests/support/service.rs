@@ -61,6 +61,22 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it on `folder/data`, and waits until it is ready.
     pub(crate) async fn start(folder: &Path, options: &[&str]) -> Self {
+        let service = Self::launch(folder, options).await;
+        service.ready().await;
+        service
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        eventually("readiness", async || {
+            let asked = self.client.get(format!("{}/readyz", self.url));
+            asked.send().await.ok().filter(|a| a.status() == 200)
+        })
+        .await;
+    }
+
+    /// Starts it on `folder/data`, and waits until it listens.
+    pub(crate) async fn launch(folder: &Path, options: &[&str]) -> Self {
         let data = folder.join("data");
         share_compiled(&data);
         let mut child = wigwag(folder)
@@ -96,11 +112,6 @@ impl Service {
         if let Ok(token) = std::fs::read_to_string(data.join("admin.token")) {
             service.token = token;
         }
-        eventually("readiness", async || {
-            let asked = service.client.get(format!("{}/readyz", service.url));
-            asked.send().await.ok().filter(|a| a.status() == 200)
-        })
-        .await;
         service
     }
 

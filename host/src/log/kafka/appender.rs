@@ -66,6 +66,10 @@ impl Appender {
         if appends.is_empty() {
             return Box::pin(std::future::ready(Ok(())));
         }
+        // A caller who is told at once keeps what it has, and asks again; one that waits holds memory here.
+        if let Some(refusal) = self.cluster.health().refusal() {
+            return Box::pin(std::future::ready(Err(refusal)));
+        }
         let producer = match self.producer() {
             Ok(producer) => producer,
             Err(error) => return Box::pin(std::future::ready(Err(error))),
@@ -336,9 +340,13 @@ impl Reports {
     }
 
     fn note(&self, error: &KafkaError) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
-            && !self.dead.swap(true, Ordering::AcqRel)
-        {
+        let ended = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fatal) => true,
+            // Others reach the brokers: this one holds on to what is not there any more.
+            Some(RDKafkaErrorCode::MessageTimedOut) => self.cluster.check().is_ok(),
+            _ => false,
+        };
+        if ended && !self.dead.swap(true, Ordering::AcqRel) {
             warn!(%error, "the appending producer ended; the next append makes another");
         }
     }

@@ -297,23 +297,34 @@ impl Cluster {
     }
 
     /// Asks for the leaders of `ticks`; an answer without one is none.
-    fn ask_for_leaders(&self) -> Result<(), String> {
+    fn ask_for_leaders(&self) -> Result<(), Silence> {
         let name = self.name(Topic::Ticks);
         let metadata = self.asking.fetch_metadata(Some(name), WATCH_LIMIT);
         self.listen();
-        let metadata = metadata.map_err(|error| self.health.told(&error))?;
+        let metadata = metadata.map_err(|error| Silence::Away(self.health.told(&error)))?;
         let partitions = metadata
             .topics()
             .first()
             .map_or(&[][..], |topic| topic.partitions());
         match partitions.iter().find(|partition| partition.leader() < 0) {
-            Some(partition) => Err(format!("{name}/{} has no leader", partition.id())),
-            None if partitions.is_empty() => {
-                Err(format!("topic \"{name}\" does not exist any more"))
-            }
+            Some(partition) => Err(Silence::Leaderless(format!(
+                "{name}/{} has no leader",
+                partition.id()
+            ))),
+            None if partitions.is_empty() => Err(Silence::Leaderless(format!(
+                "topic \"{name}\" does not exist any more"
+            ))),
             None => Ok(()),
         }
     }
+}
+
+/// Why a cluster does not do its work.
+enum Silence {
+    /// No broker answers.
+    Away(String),
+    /// A broker does, and a partition is led by none.
+    Leaderless(String),
 }
 
 /// Whether the same question will be answered soon.
@@ -324,6 +335,8 @@ fn leader_changes(error: &KafkaError) -> bool {
             RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
                 | RDKafkaErrorCode::UnknownTopicOrPartition
+                // Said of every partition for a second after the client had lost all brokers.
+                | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::BrokerTransportFailure
         )
     )
@@ -389,6 +402,8 @@ pub(super) struct Health {
 
 struct Seen {
     answers: Result<(), String>,
+    /// Why no broker can be reached, where none can.
+    away: Option<String>,
     last_error: Option<String>,
     /// Something went wrong: ask now.
     alarmed: bool,
@@ -401,6 +416,7 @@ impl Health {
             log: format!("Kafka at {brokers}"),
             seen: Mutex::new(Seen {
                 answers: Ok(()),
+                away: None,
                 last_error: None,
                 alarmed: false,
                 stopped: false,
@@ -418,6 +434,12 @@ impl Health {
             log: self.log.clone(),
             detail: detail.into(),
         }
+    }
+
+    /// The refusal of what would only wait, while no broker can be reached.
+    pub(super) fn refusal(&self) -> Option<LogError> {
+        let away = self.seen().away.clone();
+        away.map(|detail| self.unavailable(detail))
     }
 
     /// An error in words, with what was last heard from a broker: librdkafka's own say neither which nor why.
@@ -492,7 +514,11 @@ impl Watch {
             loop {
                 let answers = asking.ask_for_leaders();
                 let mut seen = asking.health.seen();
-                seen.answers = answers;
+                (seen.answers, seen.away) = match answers {
+                    Ok(()) => (Ok(()), None),
+                    Err(Silence::Leaderless(detail)) => (Err(detail), None),
+                    Err(Silence::Away(detail)) => (Err(detail.clone()), Some(detail)),
+                };
                 seen.alarmed = false;
                 let (seen, _) = asking
                     .health

@@ -31,7 +31,7 @@ use crate::log::{Group, LogError, Offset, Step, Topic};
 /// How long shutting out an earlier owner may take; its open transaction is aborted meanwhile.
 const FENCE_LIMIT: Duration = Duration::from_secs(30);
 /// How long one look at that takes, between which it may turn out that the partition is gone.
-const FENCE_SLICE: Duration = Duration::from_millis(500);
+const FENCE_SLICE: Duration = Duration::from_millis(100);
 /// How long a commit may take.
 const COMMIT_LIMIT: Duration = Duration::from_secs(10);
 /// How long undoing it may take.
@@ -111,6 +111,14 @@ impl Committer {
             consumer,
             producing,
         };
+        // Where no broker is connected yet, as in a client that is new, the search for the coordinator begins half a second
+        // later (`rd_kafka_txn_coord_query` in rdkafka_txnmgr.c). An answer to any question is a connection; without
+        // one the search says what is wrong.
+        let name = committer.cluster.name(committer.input());
+        let _ = committer
+            .producer
+            .client()
+            .fetch_metadata(Some(name), FENCE_SLICE);
         let deadline = Instant::now() + FENCE_LIMIT;
         loop {
             match committer.producer.init_transactions(FENCE_SLICE) {

@@ -2,32 +2,34 @@
 
 use std::{
     sync::{
-        Arc, PoisonError, Weak,
+        Arc, Weak,
         mpsc::{self, Receiver, RecvTimeoutError, Sender},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    Message, Offset as KafkaOffset,
-    consumer::Consumer,
+    Message,
     error::{KafkaError, RDKafkaErrorCode},
 };
+use tracing::warn;
 
 use super::{
+    account::{Account, Gap, Verdict},
     appender,
-    cluster::{ASK_LIMIT, Cluster, list, offset, spawn},
+    cluster::{ASK_LIMIT, Cluster, offset, spawn},
     commit::{Committer, Order},
     fetch::{self, Stopped},
-    member::{GroupConsumer, Hold, Queue},
+    input::Input,
+    member::{GroupConsumer, Hold},
+    reader::KafkaReader,
 };
-use crate::log::{Group, Lease, LogError, Messages, Offset, Step, Topic};
+use crate::log::{Group, Lease, LogError, Messages, Offset, Reader as _, Start, Step, Topic};
 
-/// How long the queue is held at a time, so that a member that leaves can take it away.
+/// How soon a poll sees that the partition was taken away.
 const POLL_SLICE: Duration = Duration::from_millis(50);
-/// Between two tries to set the position of a partition that the client is still starting.
-const SEEK_INTERVAL: Duration = Duration::from_millis(2);
+/// What is read to see a message behind a gap.
+const LOOK_BYTES: usize = 1;
 
 /// A leased partition.
 pub(super) struct KafkaLease {
@@ -36,9 +38,9 @@ pub(super) struct KafkaLease {
     partition: u32,
     hold: Hold,
     consumer: Weak<GroupConsumer>,
-    queue: Queue,
-    /// The offset of the next message.
-    next: Offset,
+    input: Arc<Input>,
+    /// Some since `seek`.
+    account: Option<Account>,
     /// Said by the client after messages that had to be handed over first.
     said: Option<KafkaError>,
     commits: Option<Commits>,
@@ -59,7 +61,7 @@ impl KafkaLease {
         partition: u32,
         hold: Hold,
         consumer: Weak<GroupConsumer>,
-        queue: Queue,
+        input: Arc<Input>,
     ) -> Self {
         Self {
             cluster,
@@ -67,8 +69,8 @@ impl KafkaLease {
             partition,
             hold,
             consumer,
-            queue,
-            next: 0,
+            input,
+            account: None,
             said: None,
             commits: None,
         }
@@ -105,6 +107,11 @@ impl KafkaLease {
             .ok_or_else(|| self.lost("the member has left its group"))
     }
 
+    /// The offset of the next message.
+    fn next(&self) -> Offset {
+        self.account.as_ref().map_or(0, Account::next)
+    }
+
     /// What a caller must know of what the client said.
     fn judge(&self, error: &KafkaError) -> Result<(), LogError> {
         match error.rdkafka_error_code() {
@@ -119,7 +126,7 @@ impl KafkaLease {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 if let Some(why) =
                     self.cluster
-                        .unreadable(self.input(), self.partition, self.next)?
+                        .unreadable(self.input(), self.partition, self.next())?
                 {
                     return Err(why);
                 }
@@ -130,8 +137,15 @@ impl KafkaLease {
         Err(self.cluster.unavailable(format!(
             "reading {} at offset {}: {told}",
             self.place(),
-            self.next
+            self.next()
         )))
+    }
+
+    /// Ends to read.
+    fn end(&mut self) {
+        if self.account.take().is_some() {
+            self.input.stop(self.partition);
+        }
     }
 
     /// Messages that come within a slice of time.
@@ -142,22 +156,61 @@ impl KafkaLease {
         wait: Duration,
     ) -> Result<Stopped, LogError> {
         let topic = self.group.input();
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(queue) = &*queue else {
-            return Err(self.lost("the member has left its group"));
+        let Some(account) = &mut self.account else {
+            return Ok(Stopped::Drained);
         };
-        let next = &mut self.next;
-        let seen = |message: &rdkafka::message::BorrowedMessage<'_>| {
-            *next = offset(message.offset()) + 1;
-            Some(topic)
-        };
-        Ok(fetch::fill(
+        let mut gaps = Vec::new();
+        let (input, partition) = (&self.input, self.partition);
+        let stopped = fetch::fill(
             into,
             max_bytes,
             wait,
-            |wait| queue.poll(wait),
-            seen,
-        ))
+            |wait| input.poll(partition, wait),
+            |message| {
+                match account.take(offset(message.offset())) {
+                    Verdict::Next => {}
+                    Verdict::After(gap) => gaps.push(gap),
+                    Verdict::Repeat => return None,
+                }
+                Some(topic)
+            },
+        );
+        for gap in gaps {
+            self.explain(gap)?;
+        }
+        Ok(stopped)
+    }
+
+    /// Asks a client that knows nothing of this one whether there is no message in a gap. Offsets alone do not tell:
+    /// transactions leave markers, and aborted ones messages that nobody sees.
+    fn explain(&self, gap: Gap) -> Result<(), LogError> {
+        let start = Start {
+            topic: self.input(),
+            partition: self.partition,
+            offset: gap.from,
+        };
+        let mut reader = KafkaReader::new(Arc::clone(&self.cluster), &[start])?;
+        let mut found = Messages::new();
+        let deadline = Instant::now() + ASK_LIMIT;
+        while found.is_empty() && Instant::now() < deadline {
+            self.require_hold()?;
+            reader.poll(&mut found, LOOK_BYTES, POLL_SLICE)?;
+        }
+        let place = self.place();
+        let Gap { from, to } = gap;
+        match found.iter().next().map(|message| message.offset) {
+            Some(first) if first == to => Ok(()),
+            Some(first) => {
+                warn!(topic = %self.input(), partition = self.partition, from, to, first, "the client passed messages over; they are read again");
+                Err(self.cluster.unavailable(format!(
+                    "{place}: the client went from offset {from} to {to} and passed over {first}; read again from {from}"
+                )))
+            }
+            None => Err(self.cluster.unavailable(format!(
+                "{place}: waited {} s to see what lies between offset {from} and {to}",
+                ASK_LIMIT.as_secs()
+            ))),
+        }
     }
 }
 
@@ -203,46 +256,10 @@ impl Lease for KafkaLease {
         {
             return Err(why);
         }
-        let consumer = self.consumer()?;
-        let deadline = Instant::now() + ASK_LIMIT;
-        let to = KafkaOffset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
-        loop {
-            self.require_hold()?;
-            let result = list(self.cluster.name(self.input()), self.partition, to)
-                .and_then(|list| consumer.seek_partitions(list, ASK_LIMIT))
-                .and_then(|list| {
-                    list.elements()
-                        .first()
-                        .map_or(Ok(()), |element| element.error())
-                });
-            match result {
-                Ok(()) => break,
-                // The client is still starting, or stopping, to fetch it.
-                Err(error) if Instant::now() < deadline => {
-                    let starting = matches!(
-                        error.rdkafka_error_code(),
-                        Some(
-                            RDKafkaErrorCode::State
-                                | RDKafkaErrorCode::PreviousInProgress
-                                | RDKafkaErrorCode::UnknownPartition
-                        )
-                    );
-                    if !starting {
-                        return Err(self
-                            .cluster
-                            .unavailable(format!("{} to offset {offset}: {error}", self.place())));
-                    }
-                    thread::sleep(SEEK_INTERVAL);
-                }
-                Err(error) => {
-                    let (place, limit_s) = (self.place(), ASK_LIMIT.as_secs());
-                    return Err(self.cluster.unavailable(format!(
-                        "{place}: waited {limit_s} s to read from offset {offset}: {error}"
-                    )));
-                }
-            }
-        }
-        self.next = offset;
+        self.require_hold()?;
+        self.end();
+        self.input.start(self.partition, offset)?;
+        self.account = Some(Account::new(offset));
         Ok(())
     }
 
@@ -252,6 +269,12 @@ impl Lease for KafkaLease {
         max_bytes: usize,
         timeout: Duration,
     ) -> Result<(), LogError> {
+        if self.account.is_none() {
+            let place = self.place();
+            return Err(LogError::Mismatch(format!(
+                "{place}: a poll before its seek"
+            )));
+        }
         let deadline = Instant::now() + timeout;
         let before = into.len();
         loop {
@@ -324,6 +347,7 @@ impl Lease for KafkaLease {
 
 impl Drop for KafkaLease {
     fn drop(&mut self) {
+        self.end();
         // Without orders the thread ends, after the step in hand; until then the partition is not handed out again.
         self.commits = None;
         self.hold.let_go();

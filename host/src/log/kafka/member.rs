@@ -1,4 +1,5 @@
-//! Membership in a group: one thread polls the group's consumer, and says which partitions are ours.
+//! Membership in a group: one thread polls the group's consumer, and says which partitions are ours. Their messages come
+//! by another client (`input`), so that a rebalance pauses none that stays.
 //!
 //! A partition goes through: assigned → leased → a producer lives ("producing") → none lives → given up. The client
 //! is told that a partition is given up only when no producer of it lives, so that nobody takes it over from under
@@ -15,9 +16,7 @@ use std::{
 use rdkafka::{
     ClientContext, Offset as KafkaOffset, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{
-        BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol, base_consumer::PartitionQueue,
-    },
+    consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
     error::{KafkaError, RDKafkaErrorCode},
     types::RDKafkaRespErr,
 };
@@ -26,10 +25,13 @@ use tracing::{debug, info, warn};
 use super::{
     cluster::{Cluster, Health, number, spawn},
     commit::Order,
+    input::Input,
     lease::KafkaLease,
 };
 use crate::log::{Group, Lease, LogError, Member};
 
+/// How soon a member hears, at the latest, that another comes or goes: it is told in the answers to these.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
 /// How long the thread waits for the client at a time.
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
 /// The same while commits are awaited.
@@ -44,8 +46,6 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// The consumer of a group.
 pub(super) type GroupConsumer = BaseConsumer<Rebalances>;
-/// The messages of one partition, where its lease finds them; none after the member has left.
-pub(super) type Queue = Arc<Mutex<Option<PartitionQueue<Rebalances>>>>;
 
 /// A member of a group.
 pub(super) struct KafkaMember {
@@ -53,7 +53,7 @@ pub(super) struct KafkaMember {
     group: Group,
     ownership: Arc<Ownership>,
     consumer: std::sync::Weak<GroupConsumer>,
-    queues: Vec<Queue>,
+    input: Arc<Input>,
     left: Receiver<()>,
 }
 
@@ -70,7 +70,7 @@ impl KafkaMember {
             .set(
                 "heartbeat.interval.ms",
                 (session / 4)
-                    .min(Duration::from_secs(3))
+                    .min(HEARTBEAT_INTERVAL)
                     .as_millis()
                     .to_string(),
             )
@@ -82,13 +82,7 @@ impl KafkaMember {
             ownership: Arc::clone(&ownership),
         };
         let consumer: Arc<GroupConsumer> = Arc::new(cluster.create(config, context)?);
-        // A partition's queue stays apart for the life of the client once it was taken; before the first
-        // assignment nothing can have gone elsewhere.
-        let queue = |partition| {
-            let queue = consumer.split_partition_queue(cluster.name(topic), number(partition));
-            Arc::new(Mutex::new(queue))
-        };
-        let queues: Vec<_> = (0..partitions).map(queue).collect();
+        let input = Arc::new(Input::new(Arc::clone(&cluster), topic)?);
         consumer
             .subscribe(&[cluster.name(topic)])
             .map_err(|error| {
@@ -102,7 +96,6 @@ impl KafkaMember {
         let serving = Serving {
             consumer,
             ownership: Arc::clone(&ownership),
-            queues: queues.clone(),
         };
         spawn(format!("kafka-{group}", group = group.name()), move || {
             serving.run();
@@ -113,7 +106,7 @@ impl KafkaMember {
             group,
             ownership,
             consumer: weak,
-            queues,
+            input,
             left,
         })
     }
@@ -143,7 +136,7 @@ impl Member for KafkaMember {
                         epoch,
                     },
                     self.consumer.clone(),
-                    Arc::clone(&self.queues[partition as usize]),
+                    Arc::clone(&self.input),
                 );
                 return Ok(Some(Box::new(lease)));
             }
@@ -367,13 +360,14 @@ impl Rebalances {
     fn assign(&self, consumer: &GroupConsumer, partitions: &[u32]) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::with_capacity(partitions.len());
         for &partition in partitions {
-            // From where to read is the lease's matter; the end is always there, and costs nothing.
             list.add_partition_offset(&self.name, number(partition), KafkaOffset::End)?;
         }
         match consumer.rebalance_protocol() {
-            RebalanceProtocol::Cooperative => consumer.incremental_assign(&list),
-            _ => consumer.assign(&list),
+            RebalanceProtocol::Cooperative => consumer.incremental_assign(&list)?,
+            _ => consumer.assign(&list)?,
         }
+        // This client reads nothing.
+        consumer.pause(&list)
     }
 
     fn give_up(&self, consumer: &GroupConsumer, partitions: &[u32]) -> Result<(), KafkaError> {
@@ -458,7 +452,6 @@ impl ConsumerContext for Rebalances {
 struct Serving {
     consumer: Arc<GroupConsumer>,
     ownership: Arc<Ownership>,
-    queues: Vec<Queue>,
 }
 
 impl Serving {
@@ -466,10 +459,13 @@ impl Serving {
         let mut interval = SERVE_INTERVAL;
         loop {
             match self.consumer.poll(interval) {
-                // All messages go to the queues of their partitions.
+                // A message that came before the pause.
                 None | Some(Ok(_)) => {}
                 Some(Err(error)) => self.hear(&error),
             }
+            // The client's own thread looks at its heartbeats when it wakes, once a second where it is asked nothing
+            // (`rd_kafka_thread_main` in rdkafka.c): this question wakes it.
+            let _ = self.consumer.assignment();
             interval = if self.give_back() {
                 SERVE_INTERVAL
             } else {
@@ -540,7 +536,7 @@ impl Serving {
     /// Waits for the steps in hand, and leaves the group.
     fn leave(self) {
         let mut state = self.ownership.state();
-        for partition in (0..).take(self.queues.len()) {
+        for partition in (0..).take(state.slots.len()) {
             state.disown(partition);
         }
         let (state, _) = self
@@ -551,11 +547,6 @@ impl Serving {
             })
             .unwrap_or_else(PoisonError::into_inner);
         drop(state);
-        // Leases may outlive the member; what they have of the client may not, since the client closes with the
-        // last of it, and closing is what leaves the group.
-        for queue in &self.queues {
-            queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        }
         // A pending demand is met whether or not a commit ended in time; later ones are met as they come.
         if let Some(wanted) = &mut self.ownership.state().wanted_back {
             wanted.deadline = Instant::now();

@@ -1,7 +1,6 @@
 //! Reads committed messages of given partitions; belongs to no group.
 
 use std::{
-    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,6 +9,7 @@ use rdkafka::{
     Message, Offset as KafkaOffset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
+    message::BorrowedMessage,
 };
 
 use super::{
@@ -23,15 +23,24 @@ pub(super) struct KafkaReader {
     cluster: Arc<Cluster>,
     /// Some until the drop.
     consumer: Option<BaseConsumer<Plain>>,
-    starts: Vec<Start>,
-    /// Theirs, each once.
-    topics: Vec<Topic>,
+    places: Vec<Place>,
+    /// The place of the message before: they come in runs.
+    latest: usize,
+    /// Whether all places are of one topic.
+    one_topic: bool,
     /// Said by the client after messages that had to be handed over first.
     said: Option<KafkaError>,
     /// Why there is no going on.
     ended: Option<LogError>,
     /// The sum of all positions when the end of a partition was last seen.
     at_end: Offset,
+}
+
+struct Place {
+    topic: Topic,
+    partition: u32,
+    /// The offset after the last message that was handed out.
+    next: Offset,
 }
 
 impl KafkaReader {
@@ -58,13 +67,16 @@ impl KafkaReader {
         Ok(Self {
             cluster,
             consumer: Some(consumer),
-            starts: starts.to_vec(),
-            topics: starts
+            one_topic: starts.windows(2).all(|two| two[0].topic == two[1].topic),
+            places: starts
                 .iter()
-                .map(|start| start.topic)
-                .collect::<BTreeSet<_>>()
-                .into_iter()
+                .map(|start| Place {
+                    topic: start.topic,
+                    partition: start.partition,
+                    next: start.offset,
+                })
                 .collect(),
+            latest: 0,
             said: None,
             ended: None,
             at_end: starts.iter().map(|start| start.offset).sum(),
@@ -78,9 +90,9 @@ impl KafkaReader {
                 // Behind the last message may stand a transaction's marker, and the position has passed it: whoever
                 // reads up to an end need not wait longer.
                 let at_end = self
-                    .starts
+                    .places
                     .iter()
-                    .map(|start| self.position(start.topic, start.partition))
+                    .map(|place| self.position(place.topic, place.partition))
                     .sum();
                 Ok(std::mem::replace(&mut self.at_end, at_end) != at_end)
             }
@@ -92,10 +104,10 @@ impl KafkaReader {
             ) => Ok(false),
             // The client does not say of which partition.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                for Start {
-                    topic, partition, ..
-                } in self.starts.clone()
-                {
+                for n in 0..self.places.len() {
+                    let Place {
+                        topic, partition, ..
+                    } = self.places[n];
                     if let Some(why) = self.cluster.unreadable(
                         topic,
                         partition,
@@ -120,18 +132,18 @@ impl KafkaReader {
 
     /// Where it stands, for an error.
     fn places(&self) -> String {
-        let place = |&Start {
+        let place = |&Place {
                          topic, partition, ..
-                     }: &Start| {
+                     }: &Place| {
             format!(
                 "{}/{partition} at offset {}",
                 self.cluster.name(topic),
                 self.position(topic, partition)
             )
         };
-        let mut places: Vec<_> = self.starts.iter().take(3).map(place).collect();
-        if self.starts.len() > 3 {
-            places.push(format!("{} more", self.starts.len() - 3));
+        let mut places: Vec<_> = self.places.iter().take(3).map(place).collect();
+        if self.places.len() > 3 {
+            places.push(format!("{} more", self.places.len() - 3));
         }
         places.join(", ")
     }
@@ -150,23 +162,37 @@ impl Reader for KafkaReader {
         let deadline = Instant::now() + timeout;
         let before = into.len();
         loop {
-            let (cluster, topics) = (&self.cluster, &self.topics);
-            let topic = |name: &str| {
-                topics
-                    .iter()
-                    .copied()
-                    .find(|&topic| cluster.name(topic) == name)
+            let Self {
+                cluster,
+                places,
+                latest,
+                one_topic,
+                consumer,
+                said,
+                ..
+            } = self;
+            let seen = |message: &BorrowedMessage<'_>| {
+                let is = |place: &Place| {
+                    number(place.partition) == message.partition()
+                        && (*one_topic || cluster.name(place.topic) == message.topic())
+                };
+                if !is(&places[*latest]) {
+                    *latest = places.iter().position(is)?;
+                }
+                let place = &mut places[*latest];
+                let at = offset(message.offset());
+                // What the client hands out twice counts once.
+                (at >= place.next).then(|| {
+                    place.next = at + 1;
+                    place.topic
+                })
             };
             let wait = deadline.saturating_duration_since(Instant::now());
-            let stopped = match (self.said.take(), &self.consumer) {
+            let stopped = match (said.take(), consumer) {
                 (Some(error), _) => Stopped::Said(error),
-                (None, Some(consumer)) => fetch::fill(
-                    into,
-                    max_bytes,
-                    wait,
-                    |wait| consumer.poll(wait),
-                    |message| topic(message.topic()),
-                ),
+                (None, Some(consumer)) => {
+                    fetch::fill(into, max_bytes, wait, |wait| consumer.poll(wait), seen)
+                }
                 (None, None) => return Ok(()),
             };
             match stopped {
@@ -183,10 +209,8 @@ impl Reader for KafkaReader {
     }
 
     fn position(&self, topic: Topic, partition: u32) -> Offset {
-        let start = || {
-            let of = |start: &&Start| (start.topic, start.partition) == (topic, partition);
-            self.starts.iter().find(of).map_or(0, |start| start.offset)
-        };
+        let of = |place: &&Place| (place.topic, place.partition) == (topic, partition);
+        let next = self.places.iter().find(of).map_or(0, |place| place.next);
         // The client counts a transaction's marker when it passes it by.
         let positions = self
             .consumer
@@ -196,8 +220,8 @@ impl Reader for KafkaReader {
             .as_ref()
             .and_then(|list| list.find_partition(self.cluster.name(topic), number(partition)));
         match found.map(|found| found.offset()) {
-            Some(KafkaOffset::Offset(at)) => offset(at).max(start()),
-            _ => start(),
+            Some(KafkaOffset::Offset(at)) => offset(at).max(next),
+            _ => next,
         }
     }
 }

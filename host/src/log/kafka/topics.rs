@@ -123,6 +123,8 @@ fn create(cluster: &Cluster, admin: &AdminClient<Plain>, topics: &[Topic]) -> Re
                 return Err(match code {
                     RDKafkaErrorCode::RequestTimedOut
                     | RDKafkaErrorCode::OperationTimedOut
+                    // Not all brokers are there yet.
+                    | RDKafkaErrorCode::InvalidReplicationFactor
                     | RDKafkaErrorCode::NotController => cluster.unavailable(detail),
                     _ => LogError::Mismatch(detail),
                 });
