@@ -5,10 +5,7 @@ use std::{process::ExitStatus, time::Duration};
 use rustix::process::{Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{
-    history::Place,
-    service::{Service, eventually},
-};
+use crate::{history::Place, service::Service, stage::until};
 
 /// After so long without a heartbeat, a member's partitions go to others. Short, and still above the pauses of a machine
 /// that also compiles.
@@ -135,7 +132,7 @@ impl Process {
 
     /// Waits until it is not ready, for a reason that holds this text; gives the whole reason.
     pub(crate) async fn says_it_is_not_ready(&self, because: &str) -> String {
-        eventually(&format!("/readyz to say {because:?}"), async || {
+        until(&format!("/readyz to say {because:?}"), async || {
             let (status, body) = self.ask("/readyz").await;
             (status == 503 && body.contains(because)).then_some(body)
         })

@@ -8,11 +8,14 @@ use std::{
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
     message::Headers as _,
 };
 use wigwag::log::Topic;
 
-const ASK_LIMIT: Duration = Duration::from_secs(20);
+/// How long a question may take with all its tries, and how long each.
+const ASK_LIMIT: Duration = Duration::from_secs(40);
+const ASK_SLICE: Duration = Duration::from_secs(10);
 /// A read that has not come to its end by then has found a reader that is held up.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
@@ -86,10 +89,12 @@ impl Place {
 
     /// Oldest offset and end, with what is not committed.
     pub(crate) fn bounds(&self, topic: Topic, partition: u32) -> (u64, u64) {
-        let bounds =
+        let name = self.topic(topic);
+        let asked = |limit| {
             self.asking()
-                .fetch_watermarks(&self.topic(topic), partition as i32, ASK_LIMIT);
-        let (start, end) = bounds.expect("bounds");
+                .fetch_watermarks(&name, partition as i32, limit)
+        };
+        let (start, end) = ask(&format!("bounds of {name}/{partition}"), asked);
         (start as u64, end as u64)
     }
 
@@ -141,9 +146,11 @@ impl Place {
         let mut asked = TopicPartitionList::new();
         let name = self.topic(Topic::Ticks);
         asked.add_partition_range(&name, 0, self.partitions as i32 - 1);
-        // A transaction that is being ended is waited for.
-        let answer = self.reading().committed_offsets(asked, ASK_LIMIT);
-        let answer = answer.expect("committed positions");
+        // Without what is not committed yet. A consumer of committed messages would wait for a moment in which no
+        // partition has a transaction open, which under load does not come.
+        let answer = ask("committed positions", |limit| {
+            self.asking().committed_offsets(asked.clone(), limit)
+        });
         let position = |partition| match answer.find_partition(&name, partition).map(|p| p.offset())
         {
             Some(Offset::Offset(at)) => at as u64,
@@ -157,5 +164,17 @@ impl Place {
         (0..self.partitions)
             .map(|p| self.bounds(Topic::Ticks, p).1)
             .collect()
+    }
+}
+
+/// Asks again where a coordinator or leader is just changing.
+fn ask<T>(what: &str, question: impl Fn(Duration) -> Result<T, KafkaError>) -> T {
+    let until = Instant::now() + ASK_LIMIT;
+    loop {
+        match question(ASK_SLICE) {
+            Ok(answer) => return answer,
+            Err(error) => assert!(Instant::now() < until, "{what}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -14,11 +14,11 @@ use crate::{
     cluster::Cluster,
     fleet::SESSION,
     proxy::{Api, Side},
-    stage::{PATIENCE, Stage},
+    stage::{PATIENCE, Stage, until},
 };
 
-/// What a takeover may take beyond the session time on a machine that also compiles; measured is below a second.
-const TAKEOVER: Duration = Duration::from_secs(10);
+/// What a takeover may take beyond the session time on a machine that does much else.
+const TAKEOVER: Duration = Duration::from_secs(60);
 
 /// Kills an engine whose every step hangs at this point. With `late`, what hung is delivered after its death.
 async fn killed_at(api: Api, side: Side, late: bool) {
@@ -123,7 +123,7 @@ async fn row_05_stopped_for_twice_the_session_time() {
     way.release();
     first.signal(Signal::CONT);
     let rejoined = "the stopped one to own partitions again";
-    crate::service::eventually(rejoined, async || {
+    until(rejoined, async || {
         (first.taken_over().len() > before).then_some(())
     })
     .await;
@@ -189,7 +189,7 @@ async fn row_07_asked_to_end_under_load() {
     let (_desk, load) = stage.load().await;
     stage.goes_on(PATIENCE).await;
     let both = "both to own partitions";
-    crate::service::eventually(both, async || {
+    until(both, async || {
         (!second.taken_over().is_empty()).then_some(())
     })
     .await;

@@ -14,8 +14,8 @@ use crate::{
     damage::on_a_thread,
     fleet::SESSION,
     kafka_broker,
-    service::{eventually, wigwag},
-    stage::{PATIENCE, Stage},
+    service::wigwag,
+    stage::{PATIENCE, Stage, until},
 };
 
 /// Long enough for a takeover that did not wait to show.
@@ -38,7 +38,7 @@ fn pictures(stage: &Stage<'_>, partition: u32) -> Vec<(String, u64)> {
 
 /// Waits until each partition has pictures to lose.
 async fn several_pictures(stage: &Stage<'_>) {
-    eventually("two checkpoints of each partition", async || {
+    until("two checkpoints of each partition", async || {
         (0..stage.place.partitions)
             .all(|p| pictures(stage, p).len() >= 2)
             .then_some(())

@@ -9,8 +9,7 @@ use std::{
 use crate::{
     cluster::Cluster,
     fleet::Process,
-    service::eventually,
-    stage::{PATIENCE, Stage, long},
+    stage::{PATIENCE, Stage, long, until},
 };
 
 /// Ten times what is seen on a machine that also compiles.
@@ -58,7 +57,7 @@ async fn row_09_partitions_that_do_not_move_never_pause() {
     for _ in 0..7 {
         others.push(stage.engine(&cluster.plain()).await);
     }
-    eventually("each of eight to own partitions", async || {
+    until("each of eight to own partitions", async || {
         others
             .iter()
             .all(|p| !p.taken_over().is_empty())

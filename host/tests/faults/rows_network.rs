@@ -6,8 +6,7 @@ use crate::{
     cluster::Cluster,
     fleet::Process,
     load::{Load, Pace},
-    service::eventually,
-    stage::{PATIENCE, Stage, long},
+    stage::{PATIENCE, Stage, long, until},
 };
 
 /// What a process may take more while nothing can be written: its queues have limits below that.
@@ -24,12 +23,12 @@ async fn row_12_every_broker_down() {
 
     cluster.stop(0);
     let down = Instant::now();
-    eventually("it to say that it is not ready", async || {
+    until("it to say that it is not ready", async || {
         (service.ask("/readyz").await.0 == 503).then_some(())
     })
     .await;
     let refused = "a body to be refused";
-    eventually(refused, async || (load.refused() > 0).then_some(())).await;
+    until(refused, async || (load.refused() > 0).then_some(())).await;
     let time = Duration::from_secs(if long() { 60 } else { 12 });
     while down.elapsed() < time {
         assert_eq!(service.ask("/livez").await.0, 200);
@@ -50,7 +49,7 @@ async fn row_12_every_broker_down() {
     cluster.resume(0);
     let up = Instant::now();
     stage.goes_on(PATIENCE).await;
-    eventually("it to be ready again", async || {
+    until("it to be ready again", async || {
         (service.ask("/readyz").await.0 == 200).then_some(())
     })
     .await;
@@ -100,7 +99,7 @@ async fn row_14_half_open_connections() {
     let before = first.taken_over().len();
     way.reset();
     let back = "the one that was cut off to own partitions again";
-    eventually(back, async || {
+    until(back, async || {
         (first.taken_over().len() > before).then_some(())
     })
     .await;

@@ -14,8 +14,7 @@ use crate::{
     cluster::Cluster,
     fleet::Process,
     load::{Load, Pace},
-    service::eventually,
-    stage::{PATIENCE, Stage},
+    stage::{PATIENCE, Stage, until},
     support::{close, tick},
 };
 
@@ -105,7 +104,7 @@ async fn row_21_bad_records() {
     producer.flush(PATIENCE).expect("written");
 
     let expected = 2 * BAD.len() + 2;
-    eventually("all of them in rejects", async || {
+    until("all of them in rejects", async || {
         let rejects = || {
             (0..stage.place.partitions)
                 .map(|p| stage.place.read(Topic::Rejects, p).len())

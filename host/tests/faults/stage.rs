@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// Longer than any takeover on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Between two looks at the positions.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 const PARTITIONS: u32 = 4;
 
@@ -124,6 +124,21 @@ impl<'a> Stage<'a> {
             sent.bodies, sent.again
         );
         (verdict, sent)
+    }
+}
+
+/// Asks until there is an answer, without haste: each question costs what the service needs.
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(
+            Instant::now() < until,
+            "waited {PATIENCE:?} in vain for {what}"
+        );
+        tokio::time::sleep(10 * LOOK_EVERY).await;
     }
 }
 

@@ -19,7 +19,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
