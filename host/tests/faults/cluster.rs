@@ -5,7 +5,10 @@ use std::{
     ops::Deref,
     path::PathBuf,
     process::Child,
-    sync::{Condvar, Mutex, OnceLock, PoisonError},
+    sync::{
+        Condvar, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -34,9 +37,10 @@ pub(crate) struct Way<'a> {
 
 /// One broker.
 struct Node {
+    id: AtomicU32,
     options: Vec<String>,
     port: u16,
-    /// None where nobody stops it: it ends with this process and removes what it wrote.
+    /// Holds a folder for each id. None where nobody stops it: it ends with this process and removes what it wrote.
     directory: Option<TempDir>,
     child: Mutex<Option<Child>>,
 }
@@ -45,21 +49,26 @@ impl Cluster {
     /// The broker that rows share, each with a prefix of its own.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(1, SHARED_WAYS, false))
+        SHARED.get_or_init(|| Self::start(1, 1, SHARED_WAYS, false))
     }
 
     /// One broker that can be stopped.
     pub(crate) fn one(ways: usize) -> Self {
-        Self::start(1, ways, true)
+        Self::start(1, 1, ways, true)
     }
 
     /// Three brokers that can be stopped; topics have three replicas of which two must hold a message.
     pub(crate) fn three(ways: usize) -> Self {
-        Self::start(3, ways, true)
+        Self::start(3, 3, ways, true)
     }
 
-    fn start(count: usize, ways: usize, stoppable: bool) -> Self {
-        let controllers: Vec<_> = (0..count).map(|_| free_port()).collect();
+    /// The same with one controller, the first: it sees the two others go, and takes them for gone.
+    pub(crate) fn three_led_by_one() -> Self {
+        Self::start(3, 1, 0, true)
+    }
+
+    fn start(count: usize, controllers: usize, ways: usize, stoppable: bool) -> Self {
+        let controllers: Vec<_> = (0..controllers).map(|_| free_port()).collect();
         let voters: Vec<_> = (1..)
             .zip(&controllers)
             .map(|(id, port)| format!("{id}@127.0.0.1:{}", port.1))
@@ -67,13 +76,8 @@ impl Cluster {
         let voters = voters.join(",");
         let mut entries: Vec<Vec<(TcpListener, u16)>> = (0..ways).map(|_| Vec::new()).collect();
         let mut brokers = Vec::new();
-        for id in 1..=count {
-            let mut options = vec![
-                "--node".into(),
-                id.to_string(),
-                "--voters".into(),
-                voters.clone(),
-            ];
+        for id in (1..).take(count) {
+            let mut options = vec!["--voters".into(), voters.clone()];
             if count > 1 {
                 for setting in [
                     "default.replication.factor=3",
@@ -97,6 +101,7 @@ impl Cluster {
             }
             let directory = stoppable.then(|| tempfile::tempdir().expect("a directory"));
             brokers.push(Node {
+                id: AtomicU32::new(id),
                 options,
                 port: free_port().1,
                 directory,
@@ -157,11 +162,7 @@ impl Cluster {
     /// As `kill -9`.
     pub(crate) fn kill(&self, broker: usize) {
         let node = &self.brokers[broker];
-        let directory = node
-            .directory
-            .as_ref()
-            .expect("one that can be stopped")
-            .path();
+        let directory = node.data().expect("one that can be stopped");
         let pid = std::fs::read_to_string(directory.join("pid")).expect("its process");
         let pid = Pid::from_raw(pid.trim().parse().expect("a number")).expect("not 0");
         kill_process(pid, Signal::KILL).expect("killed");
@@ -169,12 +170,9 @@ impl Cluster {
     }
 
     /// Puts a broker with another id and without data in a stopped one's place.
-    pub(crate) fn replace(&mut self, broker: usize, id: u32) {
-        let node = &mut self.brokers[broker];
-        // After `--node`.
-        node.options[1] = id.to_string();
-        node.directory = Some(tempfile::tempdir().expect("a directory"));
-        node.start();
+    pub(crate) fn replace(&self, broker: usize, id: u32) {
+        self.brokers[broker].id.store(id, Ordering::Relaxed);
+        self.brokers[broker].start();
     }
 
     /// Starts a broker again, on its data and its ports.
@@ -184,10 +182,16 @@ impl Cluster {
 }
 
 impl Node {
+    fn data(&self) -> Option<PathBuf> {
+        let id = self.id.load(Ordering::Relaxed).to_string();
+        Some(self.directory.as_ref()?.path().join(id))
+    }
+
     fn start(&self) {
         let port = self.port.to_string();
-        let mut options = vec!["--until-eof", "--port", &port];
-        let directory: Option<PathBuf> = self.directory.as_ref().map(|d| d.path().to_owned());
+        let id = self.id.load(Ordering::Relaxed).to_string();
+        let mut options = vec!["--until-eof", "--port", &port, "--node", &id];
+        let directory = self.data();
         if let Some(directory) = &directory {
             options.extend(["--dir", directory.to_str().expect("text")]);
         }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command, time::Instant};
 
 use crate::{
     cluster::Cluster,
-    stage::{PATIENCE, Stage, long},
+    stage::{PATIENCE, Stage, long, until},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -43,27 +43,51 @@ async fn row_13_a_broker_comes_back_with_another_id() {
     if !long() {
         return;
     }
-    let mut cluster = Cluster::three(0);
-    let brokers = cluster.plain();
-    let place = {
-        let stage = Stage::new(&cluster);
-        stage.place
-    };
-    let order = crate::fleet::Order::of(&place, &brokers, "engine");
-    let mut engine = crate::fleet::Process::start(&order).await;
-    let desk =
-        crate::fleet::Process::start(&crate::fleet::Order::of(&place, &brokers, "ingest")).await;
-    let load = crate::load::Load::start(vec![desk.url().to_owned()], crate::load::Pace::default());
-    Stage::over(&cluster, place.clone()).goes_on(PATIENCE).await;
+    let cluster = Cluster::three(0);
+    let stage = Stage::new(&cluster);
+    let mut engine = stage.engine(&cluster.plain()).await;
+    let (_desk, load) = stage.load().await;
+    stage.goes_on(PATIENCE).await;
     cluster.kill(2);
-    let killed = Instant::now();
-    Stage::over(&cluster, place.clone()).goes_on(PATIENCE).await;
+    stage.goes_on(PATIENCE).await;
+    let back = Instant::now();
     cluster.replace(2, 12);
-    let stage = Stage::over(&cluster, place);
     stage.goes_on(PATIENCE).await;
     println!(
-        "row 13: all partitions go on {:?} after the death of the broker that came back as another",
-        killed.elapsed()
+        "row 13: all partitions go on {:?} after a broker's return as another",
+        back.elapsed()
+    );
+    assert!(engine.is_running());
+    stage.judge(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn row_16_not_enough_replicas() {
+    if !long() {
+        return;
+    }
+    let cluster = Cluster::three_led_by_one();
+    let stage = Stage::new(&cluster);
+    let mut engine = stage.engine(&cluster.plain()).await;
+    let (_desk, load) = stage.load().await;
+    stage.goes_on(PATIENCE).await;
+    for broker in [1, 2] {
+        cluster.kill(broker);
+    }
+    let refused = load.refused();
+    until("a body to be refused", async || {
+        (load.refused() > refused).then_some(())
+    })
+    .await;
+    engine.says_it_is_not_ready("").await;
+    for broker in [1, 2] {
+        cluster.resume(broker);
+    }
+    let back = Instant::now();
+    stage.goes_on(PATIENCE).await;
+    println!(
+        "row 16: all partitions go on {:?} after the replicas' return",
+        back.elapsed()
     );
     assert!(engine.is_running());
     stage.judge(load).await;

@@ -1,4 +1,5 @@
-//! Rows 16 to 19 and 25: the log itself refuses, is held up by another, damaged, cut too short, or not the one expected.
+//! Rows 16 to 19 and 25: the log itself refuses a message, is held up by another, damaged, cut too short, or not the one
+//! expected.
 
 use std::time::Duration;
 
@@ -46,30 +47,22 @@ async fn several_pictures(stage: &Stage<'_>) {
     .await;
 }
 
-/// The broker refuses what the engine puts out; its position must not pass what is missing.
-async fn refused_by_the_broker(topic: Topic, setting: &str, value: &str) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn row_16_a_message_too_large_for_the_broker() {
     let cluster = Cluster::shared();
     let stage = Stage::new(cluster);
     let mut engine = stage.engine(&cluster.plain()).await;
     let (_desk, load) = stage.load().await;
     stage.goes_on(PATIENCE).await;
-    stage.place.set(topic, setting, Some(value));
+    stage
+        .place
+        .set(Topic::Values, "max.message.bytes", Some("100"));
     let why = engine.says_it_is_not_ready("stands still").await;
-    println!("{setting}={value}: {why}");
-    stage.place.set(topic, setting, None);
+    println!("row 16: {why}");
+    stage.place.set(Topic::Values, "max.message.bytes", None);
     stage.goes_on(PATIENCE).await;
     assert!(engine.is_running());
     stage.judge(load).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn row_16_not_enough_replicas() {
-    refused_by_the_broker(Topic::Signals, "min.insync.replicas", "2").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn row_16_a_message_too_large_for_the_broker() {
-    refused_by_the_broker(Topic::Values, "max.message.bytes", "100").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -66,14 +66,10 @@ impl Fault {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn row_28_everything_at_random() {
-    let Some(minutes) = std::env::var("WIGWAG_SOAK_MINUTES").ok() else {
+    let Some(minutes) = number::<f64>("WIGWAG_SOAK_MINUTES") else {
         return;
     };
-    let minutes: f64 = minutes.parse().expect("WIGWAG_SOAK_MINUTES is a number");
-    let seed = std::env::var("WIGWAG_SOAK_SEED").ok();
-    let seed: u64 = seed.map_or_else(rand::random, |seed| {
-        seed.parse().expect("WIGWAG_SOAK_SEED is a number")
-    });
+    let seed = number("WIGWAG_SOAK_SEED").unwrap_or_else(rand::random::<u64>);
     println!("soak: WIGWAG_SOAK_SEED={seed} WIGWAG_SOAK_MINUTES={minutes}");
     let mut rng = StdRng::seed_from_u64(seed);
 
@@ -120,6 +116,15 @@ async fn row_28_everything_at_random() {
         sent.again
     );
     flat(&usages);
+}
+
+/// A variable that holds a number.
+fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
+    let text = std::env::var_os(variable)?.into_string().ok()?;
+    let Ok(number) = text.parse() else {
+        panic!("{variable} is {text:?}; use a number")
+    };
+    Some(number)
 }
 
 /// Does one, and takes it back.
@@ -206,10 +211,11 @@ async fn replace(stage: &Stage<'_>, way: &Way<'_>, engine: &mut Process) {
 fn flat(usages: &[Usage]) {
     let (first, second) = usages.split_at(usages.len() / 2);
     let most = |of: &[Usage], what: fn(&Usage) -> u64| of.iter().map(what).max().unwrap_or(0);
-    let figures: [(&str, fn(&Usage) -> u64, u64); 3] = [
-        ("memory, KiB", |u| u.memory_kib, 64 << 10),
-        ("threads", |u| u.threads, 8),
-        ("files", |u| u.files, 16),
+    let memory: fn(&Usage) -> u64 = |usage| usage.memory_kib;
+    let figures = [
+        ("memory, KiB", memory, 64 << 10),
+        ("threads", |usage| usage.threads, 8),
+        ("files", |usage| usage.files, 16),
     ];
     for (name, what, slack) in figures {
         let (first, second) = (most(first, what), most(second, what));

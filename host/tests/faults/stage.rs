@@ -35,11 +35,6 @@ impl<'a> Stage<'a> {
 
     pub(crate) fn with_partitions(cluster: &'a Cluster, partitions: u32) -> Self {
         let place = Place::new(cluster.plain(), kafka_broker::prefix(), partitions);
-        Self::over(cluster, place)
-    }
-
-    /// A log that there is.
-    pub(crate) const fn over(cluster: &'a Cluster, place: Place) -> Self {
         Self { cluster, place }
     }
 
@@ -62,13 +57,17 @@ impl<'a> Stage<'a> {
     pub(crate) async fn load(&self) -> (Process, Load) {
         let desk = self.desk().await;
         let load = Load::start(vec![desk.url().to_owned()], Pace::default());
+        // Enough for every average to have its first values.
+        load.goes_on(20, PATIENCE).await;
         (desk, load)
     }
 
-    /// Waits until every partition is committed beyond where its log ends now. Gives the time that took.
+    /// Waits until every partition is committed beyond where its log ends now, so that ticks must come in too. Gives the
+    /// time that took.
     pub(crate) async fn goes_on(&self, within: Duration) -> Duration {
-        let (ends, since) = (self.place.ends(), Instant::now());
-        self.reaches(&ends, within).await;
+        let since = Instant::now();
+        let beyond: Vec<_> = self.place.ends().iter().map(|end| end + 1).collect();
+        self.reaches(&beyond, within).await;
         since.elapsed()
     }
 
