@@ -39,6 +39,12 @@ test: target ## Runs the tests; installs what they lack
 test-all: test ## Runs the long tests too
 	WIGWAG_LONG_TESTS=1 cargo test --locked --workspace
 
+.PHONY: soak
+soak: target ## Faults at random for MINUTES=n, from SEED=n where one is given; then judges all that was put out
+	@deploy/install-test-tools
+	WIGWAG_SOAK_MINUTES=$(or $(MINUTES),30) $(if $(SEED),WIGWAG_SOAK_SEED=$(SEED)) \
+		cargo test --locked -p wigwag --test faults -- --exact soak::row_28_everything_at_random --nocapture
+
 .PHONY: check
 check: target ## Format, lints, docs
 	cargo fmt --all --check

@@ -65,7 +65,7 @@ async fn a_service_whose_brokers_are_away_waits_and_goes_on() {
     broker.stop();
     let folder = tempfile::tempdir().unwrap();
     let log = format!("kafka://{address}");
-    let service = Service::launch(folder.path(), &options(&log)).await;
+    let service = Service::launch(folder.path(), &options(&log), &[]).await;
     waits(&service, &address).await;
 
     broker.resume();

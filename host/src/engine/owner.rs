@@ -31,8 +31,8 @@ const COMMIT_PATIENCE: Duration = Duration::from_millis(5);
 const GATHER: Duration = Duration::from_millis(25);
 
 /// What a step may hold, in messages and bytes put out, before it waits for the one in hand.
-const MAX_STEP_APPENDS: usize = 50_000;
-const MAX_STEP_BYTES: usize = 16 << 20;
+const MAX_STEP_APPENDS: usize = 20_000;
+const MAX_STEP_BYTES: usize = 4 << 20;
 
 /// A partition that is ours, live.
 pub struct Owner {

@@ -117,8 +117,8 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
 }
 
-/// Runs the script until it says the address.
-fn run(options: &[&str]) -> (Child, String) {
+/// Runs the script until it says the address. It ends when its standard input does.
+pub(crate) fn run(options: &[&str]) -> (Child, String) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka/broker");
     let mut child = Command::new(&script)
         .arg("run")

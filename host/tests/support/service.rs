@@ -19,7 +19,7 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 /// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
@@ -61,27 +61,23 @@ pub(crate) struct Service {
 impl Service {
     /// Starts it on `folder/data`, and waits until it is ready.
     pub(crate) async fn start(folder: &Path, options: &[&str]) -> Self {
-        let service = Self::launch(folder, options).await;
+        let service = Self::launch(folder, options, &[]).await;
         service.ready().await;
         service
     }
 
-    /// Waits until it is ready.
-    pub(crate) async fn ready(&self) {
-        eventually("readiness", async || {
-            let asked = self.client.get(format!("{}/readyz", self.url));
-            asked.send().await.ok().filter(|a| a.status() == 200)
-        })
-        .await;
-    }
-
-    /// Starts it on `folder/data`, and waits until it listens.
-    pub(crate) async fn launch(folder: &Path, options: &[&str]) -> Self {
+    /// Starts it with these variables, and waits until it listens.
+    pub(crate) async fn launch(
+        folder: &Path,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let data = folder.join("data");
         share_compiled(&data);
         let mut child = wigwag(folder)
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir", "data"])
             .args(options)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -113,6 +109,15 @@ impl Service {
             service.token = token;
         }
         service
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn ready(&self) {
+        eventually("readiness", async || {
+            let asked = self.client.get(format!("{}/readyz", self.url));
+            asked.send().await.ok().filter(|a| a.status() == 200)
+        })
+        .await;
     }
 
     async fn address(&mut self, of: &str) -> String {
@@ -205,10 +210,20 @@ impl Service {
         session["ticks"].as_u64().unwrap_or(0)
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> rustix::process::Pid {
+        let pid = i32::try_from(self.child.id()).expect("small");
+        rustix::process::Pid::from_raw(pid).expect("not 0")
+    }
+
+    /// Whether it runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
     /// Sends a signal such as `SIGTERM` once the time is over.
     pub(crate) fn end_after(&self, time: Duration, signal: rustix::process::Signal) {
-        let pid = i32::try_from(self.child.id()).expect("small");
-        let pid = rustix::process::Pid::from_raw(pid).expect("not 0");
+        let pid = self.pid();
         std::thread::spawn(move || {
             std::thread::sleep(time);
             rustix::process::kill_process(pid, signal).ok();
