@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 use wigwag::{
     change::{Change, What},
-    engine::{Gallery, Outputs, Partition},
+    engine::{Album, Gallery, Outputs, Partition},
     log::{Append, Messages, Topic},
     strategy::Strategy,
 };
@@ -161,9 +161,9 @@ fn judge_partition(place: &Place, number: u32, ticks: &[Entry], verdict: &mut Ve
         };
         resumed.through(&changes, true);
         let state = |run: &mut Run<'_>| {
-            run.partition
-                .picture(&mut Outputs::default())
-                .to_messages(number, 0)
+            let mut out = Outputs::default();
+            run.partition.take_picture(&mut Album::default(), &mut out);
+            out.appends
         };
         assert!(
             state(&mut run) == state(&mut resumed),

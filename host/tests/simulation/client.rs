@@ -92,6 +92,12 @@ impl Log for ModelLog {
         Err(unavailable("leases are handed out by the scheduler"))
     }
 
+    fn committed(&self, _: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        let cluster = lock(&self.cluster);
+        cluster.require_answer()?;
+        Ok(cluster.committed(partition))
+    }
+
     fn check(&self) -> Result<(), LogError> {
         lock(&self.cluster).require_answer()
     }
