@@ -221,6 +221,11 @@ impl Partition {
             }
         }
         self.run(mode, out);
+        if mode == Mode::Replay {
+            for slot in &mut self.slots {
+                slot.replayed_to(self.position);
+            }
+        }
     }
 
     /// Runs what was decoded over all strategies.

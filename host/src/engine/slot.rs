@@ -141,6 +141,16 @@ impl Slot {
         &mut self.plan
     }
 
+    /// All rows before a position were replayed: a quarantine among them holds, whether or not another row comes.
+    pub(super) fn replayed_to(&mut self, position: Offset) {
+        let due = |(from, _): &mut (Place, String)| from.offset < position;
+        if let Some((_, reason)) = self.plan.quarantine.take_if(due) {
+            self.keep_log();
+            self.instance = None;
+            self.quarantined = Some(reason);
+        }
+    }
+
     pub(super) fn take_log(&mut self) -> impl Iterator<Item = LogLine> + '_ {
         self.log.drain(..)
     }
