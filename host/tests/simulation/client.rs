@@ -92,6 +92,13 @@ impl Log for ModelLog {
         Err(unavailable("leases are handed out by the scheduler"))
     }
 
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        let cluster = lock(&self.cluster);
+        cluster.require_answer()?;
+        let is_engine = group == Group::Engine;
+        Ok(cluster.committed(partition).filter(|_| is_engine))
+    }
+
     fn check(&self) -> Result<(), LogError> {
         lock(&self.cluster).require_answer()
     }
