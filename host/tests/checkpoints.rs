@@ -1,0 +1,218 @@
+//! Owners over a real log that keep checkpoints while they go on: killed anywhere, they lose and repeat nothing, and the
+//! log is told which ticks a replay still needs.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+#[allow(unreachable_pub, reason = "shared with other test binaries")]
+mod support;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use support::{find, strategy, walk};
+use wigwag::{
+    engine::{CheckpointEvery, Deployment, Gallery, Owner},
+    log::{
+        Append, Appended, Bounds, Group, Lease, Log, LogError, Member, Messages, Offset, Reader,
+        Start, Topic,
+        embedded::{EmbeddedLog, Options},
+    },
+    plugin::{Digest, Plugin},
+    strategy::Strategy,
+};
+
+/// A real log that remembers what it was told to keep.
+struct Told {
+    log: EmbeddedLog,
+    floors: Mutex<Vec<Offset>>,
+}
+
+impl Log for Told {
+    fn partitions(&self) -> u32 {
+        self.log.partitions()
+    }
+    fn append(&self, appends: Vec<Append>) -> Appended {
+        self.log.append(appends)
+    }
+    fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
+        self.log.bounds(topic, partition)
+    }
+    fn offset_at(&self, topic: Topic, partition: u32, ms: i64) -> Result<Offset, LogError> {
+        self.log.offset_at(topic, partition, ms)
+    }
+    fn read(&self, starts: &[Start]) -> Result<Box<dyn Reader>, LogError> {
+        self.log.read(starts)
+    }
+    fn join(&self, group: Group) -> Result<Box<dyn Member>, LogError> {
+        self.log.join(group)
+    }
+    fn keep_from(&self, topic: Topic, partition: u32, offset: Offset) {
+        assert_eq!((topic, partition), (Topic::Ticks, 0));
+        self.log.keep_from(topic, partition, offset);
+        self.floors.lock().unwrap().push(offset);
+    }
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        self.log.committed(group, partition)
+    }
+    fn check(&self) -> Result<(), LogError> {
+        self.log.check()
+    }
+}
+
+/// MA, and one that fails at some rows.
+struct Two;
+
+impl Deployment for Two {
+    fn version(&self) -> u64 {
+        1
+    }
+    fn enabled(&self) -> Vec<Arc<Strategy>> {
+        let bad = strategy("bad", "misbehave", json!({ "how": "panic" }));
+        vec![bad, strategy("ma-20", "ma", json!({}))]
+    }
+    fn definition(&self, id: &str) -> Option<Arc<Strategy>> {
+        self.enabled().into_iter().find(|s| s.id == id)
+    }
+    fn find(&self, digest: Digest) -> Option<Arc<Plugin>> {
+        find(digest)
+    }
+}
+
+/// A log with ticks of 300 symbols, some of them such that `bad` fails.
+fn log(folder: &std::path::Path) -> Arc<Told> {
+    let options = Options {
+        partitions: 1,
+        ..Options::default()
+    };
+    let log = EmbeddedLog::open(folder, options).unwrap();
+    let mut lines = walk(300, 9_000);
+    for n in [3_001, 5_201, 7_301] {
+        lines[n] = support::tick("S1", 1_700_000_000.0 + n as f64 * 0.1, 666.0);
+    }
+    let appends = lines.chunks(20).map(|lines| Append {
+        topic: Topic::Ticks,
+        partition: 0,
+        key: b"S0".to_vec(),
+        value: lines.join("\n").into_bytes(),
+        headers: Vec::new(),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(log.append(appends.collect())).unwrap();
+    let floors = Mutex::default();
+    Arc::new(Told { log, floors })
+}
+
+fn lease(member: &mut dyn Member) -> Box<dyn Lease> {
+    let lease = member.poll(Duration::from_secs(10)).unwrap();
+    lease.expect("the only partition")
+}
+
+/// Hands out few messages at once.
+struct Slow(Box<dyn Lease>);
+
+impl Lease for Slow {
+    fn partition(&self) -> u32 {
+        self.0.partition()
+    }
+    fn fence(&mut self) -> Result<Option<Offset>, LogError> {
+        self.0.fence()
+    }
+    fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
+        self.0.seek(offset)
+    }
+    fn poll(&mut self, into: &mut Messages, _: usize, wait: Duration) -> Result<(), LogError> {
+        self.0.poll(into, 8_000, wait)
+    }
+    fn submit(&mut self, step: wigwag::log::Step) -> Result<(), LogError> {
+        self.0.submit(step)
+    }
+    fn settle(&mut self, timeout: Duration) -> Result<bool, LogError> {
+        self.0.settle(timeout)
+    }
+}
+
+/// All that is in a topic.
+fn values(log: &dyn Log, topic: Topic) -> Vec<Vec<u8>> {
+    let start = Start {
+        topic,
+        partition: 0,
+        offset: 0,
+    };
+    let (mut reader, mut values) = (log.read(&[start]).unwrap(), Vec::new());
+    let end = log.bounds(topic, 0).unwrap().end;
+    while reader.position(topic, 0) < end {
+        let mut some = Messages::new();
+        reader
+            .poll(&mut some, 1 << 20, Duration::from_secs(1))
+            .unwrap();
+        values.extend(some.iter().map(|m| m.value.to_vec()));
+    }
+    values.sort();
+    values
+}
+
+/// Runs owners to the end of the log, each killed after so many turns, and says from where each went on.
+fn run(log: &Arc<Told>, every: CheckpointEvery, turns: &[usize]) -> usize {
+    let end = log.bounds(Topic::Ticks, 0).unwrap().end;
+    let mut member = log.join(Group::Engine).unwrap();
+    let (mut kills, mut turns) = (0, turns.iter().cycle());
+    loop {
+        let mut lease = Slow(lease(&mut *member));
+        let (log, two) = (log.clone(), Arc::new(Two));
+        let mut owner = Owner::take_over(log, two, every, &mut lease, Instant::now()).unwrap();
+        for _ in 0..*turns.next().unwrap() {
+            owner.turn(&mut lease, Instant::now()).unwrap();
+        }
+        if owner.progress().0 == end {
+            while !owner.finish(&mut lease, Instant::now()).unwrap() {}
+            return kills;
+        }
+        kills += 1;
+    }
+}
+
+#[test]
+fn owners_killed_while_they_keep_checkpoints_lose_and_repeat_nothing() {
+    let (calm, wild) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (expected, log) = (self::log(calm.path()), self::log(wild.path()));
+    let never = CheckpointEvery {
+        rows: usize::MAX,
+        interval: Duration::from_secs(3600),
+    };
+    assert_eq!(run(&expected, never, &[10_000]), 0);
+    // A picture of 300 symbols takes more than one turn, and each owner begins some.
+    let often = CheckpointEvery {
+        rows: 700,
+        interval: Duration::from_millis(20),
+    };
+    let kills = run(&log, often, &[9, 31, 17, 4, 23]);
+    assert!(kills > 3, "{kills} kills");
+    for topic in [Topic::Signals, Topic::Values, Topic::Bars, Topic::Changes] {
+        assert!(
+            values(&*log, topic) == values(&*expected, topic),
+            "{topic} after {kills} kills"
+        );
+    }
+    assert!(!values(&*log, Topic::Signals).is_empty());
+
+    // What a replay from the newest checkpoint needs was never given up.
+    let floors = log.floors.lock().unwrap().clone();
+    assert!(floors.is_sorted(), "{floors:?}");
+    let end = log.bounds(Topic::Ticks, 0).unwrap().end;
+    let found = Gallery::search(&*log, 0, end).unwrap();
+    let newest = found.picture.unwrap().position();
+    assert_eq!(newest, end, "the last owner stopped in peace");
+    let last = *floors.last().unwrap();
+    assert!(0 < last && last < newest, "{last} of {newest}");
+    let before = Gallery::search(&*log, 0, newest - 1).unwrap().picture;
+    assert_eq!(
+        before.unwrap().position(),
+        last,
+        "the one before the newest"
+    );
+}
