@@ -11,7 +11,7 @@ use std::{hint::black_box, time::Duration};
 use serde::Deserialize;
 use support::{Market, figure, in_turn, median, plugin, selected, strategy, time};
 use wigwag::{
-    engine::{CheckpointEvery, Outputs, Partition},
+    engine::{Album, CheckpointEvery, Outputs, Partition},
     log::{Messages, Topic},
     market::{Limits, Record, read_record},
 };
@@ -117,6 +117,7 @@ fn market(symbols: usize) -> Market {
 /// One partition and its market, which go on from round to round.
 struct Run {
     partition: Partition,
+    album: Album,
     market: Market,
     lines: usize,
     offset: u64,
@@ -138,6 +139,7 @@ impl Run {
         }
         Self {
             partition,
+            album: Album::default(),
             market: market(symbols),
             lines,
             offset: 0,
@@ -177,7 +179,7 @@ impl Run {
         if self.partition.rows_since_checkpoint() >= CheckpointEvery::default().rows {
             let mut outputs = Outputs::default();
             let took = time(|| {
-                black_box(self.partition.picture(&mut outputs).to_messages(0, 0));
+                self.partition.take_picture(&mut self.album, &mut outputs);
             });
             self.checkpoints.push(took.as_nanos() as f64);
         }

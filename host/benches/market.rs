@@ -173,6 +173,10 @@ impl Log for NoLog {
         Self::nothing()
     }
 
+    fn committed(&self, _: Group, _: u32) -> Result<Option<Offset>, LogError> {
+        Self::nothing()
+    }
+
     fn check(&self) -> Result<(), LogError> {
         Ok(())
     }

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{log::Offset, strategy::Strategy};
 
+/// How the reason of a quarantine begins which a replay brought about: at that row the live run had not failed, and may
+/// have gone on behind it.
+pub const ON_REPLAY: &str = "on replay";
+
 /// One record of `changes`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {

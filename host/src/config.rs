@@ -1,5 +1,5 @@
-//! What an operator can set: each option of `wigwag serve` on the command line, as a `WIGWAG_*` variable, or as a
-//! line of `wigwag.toml`, in this order of precedence. Unknown ones are refused by name.
+//! What an operator can set: each option of `wigwag serve` and `wigwag verify` on the command line, as a `WIGWAG_*`
+//! variable, or as a line of `wigwag.toml`, in this order of precedence. Unknown ones are refused by name.
 
 use std::{
     collections::BTreeSet,
@@ -9,15 +9,78 @@ use std::{
     time::Duration,
 };
 
-use clap::{Args, CommandFactory, FromArgMatches, ValueEnum};
+use clap::{Args, CommandFactory, ValueEnum};
 
-use crate::http::{TokenConfig, Tokens};
+use crate::{
+    http::{TokenConfig, Tokens},
+    log::kafka,
+    plugin,
+    verify::Point,
+};
 
 /// The file that is read where `--config` names none.
 const DEFAULT_FILE: &str = "wigwag.toml";
 
 /// The prefix of variables.
 const ENV_PREFIX: &str = "WIGWAG_";
+
+/// Where everything durable is: for each command that opens the log.
+#[derive(Args, Clone, Debug)]
+pub struct LogOptions {
+    /// Folder of the embedded log, the API's store, and compiled plugins
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "WIGWAG_DATA_DIR",
+        default_value = "./data"
+    )]
+    pub data_dir: PathBuf,
+
+    /// Where everything durable is kept: `embedded`, or `kafka://HOST:PORT[,HOST:PORT...]`
+    #[arg(
+        id = "log",
+        long = "log",
+        value_name = "LOG",
+        env = "WIGWAG_LOG",
+        default_value = "embedded"
+    )]
+    pub url: LogUrl,
+
+    /// Partitions of `ticks`; never changes on a log that exists [default: 4 embedded, 12 on Kafka]
+    #[arg(long, value_name = "N", env = "WIGWAG_PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub partitions: Option<u32>,
+
+    /// Kafka: put before each topic's and group's name
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "WIGWAG_TOPIC_PREFIX",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub topic_prefix: String,
+
+    /// Kafka: a setting of librdkafka as KEY=VALUE, such as security.protocol=ssl; may be repeated
+    #[arg(
+        long,
+        value_name = "KEY=VALUE",
+        env = "WIGWAG_KAFKA",
+        value_delimiter = ','
+    )]
+    pub kafka: Vec<KeyValue>,
+}
+
+/// What an instance of a plugin may use: for each command that runs plugins.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct PluginOptions {
+    /// Memory that an instance of a plugin may use, in MiB
+    #[arg(long, value_name = "MIB", env = "WIGWAG_PLUGIN_MEMORY", default_value = "128", value_parser = clap::value_parser!(u64).range(1..=4096))]
+    pub plugin_memory: u64,
+
+    /// Fuel that a plugin may use for one row; about one an instruction
+    #[arg(long, value_name = "N", env = "WIGWAG_PLUGIN_FUEL", default_value = "10000000", value_parser = clap::value_parser!(u64).range(100_000..=10_000_000_000))]
+    pub plugin_fuel: u64,
+}
 
 /// Options of `wigwag serve`.
 #[derive(Args, Clone, Debug)]
@@ -39,23 +102,9 @@ pub struct ServeOptions {
     #[arg(long, value_name = "ADDR", env = "WIGWAG_INGEST_LISTEN")]
     pub ingest_listen: Option<SocketAddr>,
 
-    /// Folder of the embedded log, the API's store, and compiled plugins
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "WIGWAG_DATA_DIR",
-        default_value = "./data"
-    )]
-    pub data_dir: PathBuf,
-
-    /// Where everything durable is kept: `embedded`, or `kafka://HOST:PORT[,HOST:PORT...]`
-    #[arg(
-        long,
-        value_name = "LOG",
-        env = "WIGWAG_LOG",
-        default_value = "embedded"
-    )]
-    pub log: LogUrl,
+    /// The log.
+    #[command(flatten)]
+    pub log: LogOptions,
 
     /// What this process does; the embedded log wants all
     #[arg(
@@ -67,23 +116,9 @@ pub struct ServeOptions {
     )]
     pub roles: Vec<Role>,
 
-    /// Partitions of `ticks`; never changes on a log that exists [default: 4 embedded, 12 on Kafka]
-    #[arg(long, value_name = "N", env = "WIGWAG_PARTITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub partitions: Option<u32>,
-
     /// Embedded log: `full` also survives a lost power supply, `normal` a killed process only
     #[arg(long, value_name = "MODE", env = "WIGWAG_SYNC", default_value = "full")]
     pub sync: SyncMode,
-
-    /// Kafka: put before each topic's and group's name
-    #[arg(
-        long,
-        value_name = "TEXT",
-        env = "WIGWAG_TOPIC_PREFIX",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub topic_prefix: String,
 
     /// Kafka: replicas of each new topic; -1 is the broker's default
     #[arg(
@@ -103,15 +138,6 @@ pub struct ServeOptions {
         default_value = "10000"
     )]
     pub session_timeout: u64,
-
-    /// Kafka: a setting of librdkafka as KEY=VALUE, such as security.protocol=ssl; may be repeated
-    #[arg(
-        long,
-        value_name = "KEY=VALUE",
-        env = "WIGWAG_KAFKA",
-        value_delimiter = ','
-    )]
-    pub kafka: Vec<KeyValue>,
 
     /// Fetch records from this address too, such as a generator's or its load balancer's; may be repeated
     #[arg(long, value_name = "URL", env = "WIGWAG_PULL", value_delimiter = ',')]
@@ -150,13 +176,9 @@ pub struct ServeOptions {
     #[arg(long, value_name = "MS", env = "WIGWAG_CHECKPOINT_INTERVAL", default_value = "10000", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
     pub checkpoint_interval: u64,
 
-    /// Memory that an instance of a plugin may use, in MiB
-    #[arg(long, value_name = "MIB", env = "WIGWAG_PLUGIN_MEMORY", default_value = "128", value_parser = clap::value_parser!(u64).range(1..=4096))]
-    pub plugin_memory: u64,
-
-    /// Fuel that a plugin may use for one row; about one an instruction
-    #[arg(long, value_name = "N", env = "WIGWAG_PLUGIN_FUEL", default_value = "10000000", value_parser = clap::value_parser!(u64).range(100_000..=10_000_000_000))]
-    pub plugin_fuel: u64,
+    /// What plugins may use.
+    #[command(flatten)]
+    pub plugins: PluginOptions,
 
     /// How log lines are written
     #[arg(
@@ -179,6 +201,39 @@ pub struct ServeOptions {
     /// Tokens of the file.
     #[arg(skip)]
     pub tokens: Vec<TokenConfig>,
+}
+
+/// Options of `wigwag verify`.
+#[derive(Args, Clone, Debug)]
+pub struct VerifyOptions {
+    /// File of options, as of `serve` [default: ./wigwag.toml where there is one]
+    #[arg(long, value_name = "FILE", env = "WIGWAG_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// First message of `ticks` whose signals are compared: an offset, of each partition; or the time at which it was
+    /// appended, as 2026-01-31T09:00:00Z or @SECONDS since the epoch [default: as far back as can be told]
+    #[arg(long, value_name = "OFFSET|TIME")]
+    pub from: Option<Point>,
+
+    /// The message before which the comparison ends [default: the committed position]
+    #[arg(long, value_name = "OFFSET|TIME")]
+    pub to: Option<Point>,
+
+    /// Only this partition; may be repeated
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    pub partition: Vec<u32>,
+
+    /// One JSON object a partition instead of text
+    #[arg(long)]
+    pub json: bool,
+
+    /// The log.
+    #[command(flatten)]
+    pub log: LogOptions,
+
+    /// What plugins may use.
+    #[command(flatten)]
+    pub plugins: PluginOptions,
 }
 
 /// Where everything durable is kept.
@@ -274,6 +329,31 @@ pub enum ConfigError {
     Other(String),
 }
 
+#[derive(clap::Parser)]
+#[command(
+    name = "wigwag serve",
+    about = "Runs the service",
+    max_term_width = 110,
+    args_override_self = true
+)]
+struct Serve {
+    #[command(flatten)]
+    options: ServeOptions,
+}
+
+#[derive(clap::Parser)]
+#[command(
+    name = "wigwag verify",
+    about = "Recomputes the signals of the past and compares them with the stored ones, byte for byte",
+    after_help = "Exit codes: 0 all are the same, 1 some differ, 2 it could not be told, 64 a wrong option.",
+    max_term_width = 110,
+    args_override_self = true
+)]
+struct Verify {
+    #[command(flatten)]
+    options: VerifyOptions,
+}
+
 /// Reads the options of `wigwag serve`. `arguments` are those after `serve`; `variables` are the environment's.
 ///
 /// # Errors
@@ -282,34 +362,53 @@ pub fn read(
     arguments: impl IntoIterator<Item = OsString>,
     variables: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<ServeOptions, ConfigError> {
-    #[derive(clap::Parser)]
-    #[command(
-        name = "wigwag serve",
-        about = "Runs the service",
-        max_term_width = 110,
-        args_override_self = true
-    )]
-    struct Serve {
-        #[command(flatten)]
-        options: ServeOptions,
+    let config = |serve: &Serve| serve.options.config.clone();
+    let (serve, tokens) = read_as::<Serve>("wigwag serve", config, arguments, variables)?;
+    let mut options = serve.options;
+    options.tokens = tokens;
+    check(options)
+}
+
+/// Reads the options of `wigwag verify` in the same way; those that only `serve` has may stand in the file and the
+/// variables, which both have in common.
+///
+/// # Errors
+/// The first option that is unknown or wrong, with its value and rule.
+pub fn read_verify(
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<VerifyOptions, ConfigError> {
+    let config = |verify: &Verify| verify.options.config.clone();
+    let (verify, _) = read_as::<Verify>("wigwag verify", config, arguments, variables)?;
+    let options = verify.options;
+    if let (Some(from), Some(to)) = (&options.from, &options.to)
+        && from.is_after(to)
+    {
+        let message = format!("--from is {from}, after --to, which is {to}");
+        return Err(ConfigError::Other(message));
     }
+    Ok(options)
+}
+
+/// Reads a command's options, and the tokens of the file.
+fn read_as<P: clap::Parser>(
+    program: &str,
+    config: impl Fn(&P) -> Option<PathBuf>,
+    arguments: impl IntoIterator<Item = OsString>,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<(P, Vec<TokenConfig>), ConfigError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let names: BTreeSet<String> = Serve::command()
-        .get_arguments()
-        .filter_map(|a| a.get_long())
-        .map(str::to_owned)
-        .collect();
-    let set_by_variable = known_variables(variables, &names)?;
+    // What a service knows may be set for all commands together.
+    let (known, own) = (names(&Serve::command()), names(&P::command()));
+    let set_by_variable = known_variables(variables, &known)?;
 
     // clap reads the environment itself; a first reading tells which file, a second takes the file's lines as
     // if they stood before the arguments.
-    let program = || std::iter::once(OsString::from("wigwag serve"));
-    let given = Serve::command()
-        .args_override_self(true)
-        .try_get_matches_from(program().chain(arguments.clone()))?;
-    let first = Serve::from_arg_matches(&given)?.options;
-    let Some(file) = read_file(first.config.as_deref())? else {
-        return check(first);
+    let program = || std::iter::once(OsString::from(program));
+    let given = P::command().try_get_matches_from(program().chain(arguments.clone()))?;
+    let first = P::from_arg_matches(&given)?;
+    let Some(file) = read_file(config(&first).as_deref())? else {
+        return Ok((first, Vec::new()));
     };
     let lines = file
         .options
@@ -317,27 +416,30 @@ pub fn read(
         .filter(|(name, _)| !set_by_variable.contains(name));
     let mut all: Vec<OsString> = program().collect();
     for (name, value) in lines {
-        if !names.contains(&name) || name == "config" {
-            let known: Vec<_> = names.iter().map(String::as_str).collect();
+        if !known.contains(&name) || name == "config" {
+            let known: Vec<_> = known.iter().map(String::as_str).collect();
             let (path, known) = (file.path.display(), known.join(", "));
             return Err(ConfigError::Other(format!(
                 "{path}: {name:?} is no option; there are {known}"
             )));
         }
         // What the command line gives replaces the file's line, also where it may be repeated.
-        if given.value_source(&name.replace('-', "_"))
-            != Some(clap::parser::ValueSource::CommandLine)
+        if own.contains(&name)
+            && given.value_source(&name.replace('-', "_"))
+                != Some(clap::parser::ValueSource::CommandLine)
         {
             all.push(format!("--{name}={value}").into());
         }
     }
     all.extend(arguments);
-    let matches = Serve::command()
-        .args_override_self(true)
-        .try_get_matches_from(all)?;
-    let mut options = Serve::from_arg_matches(&matches)?.options;
-    options.tokens = file.tokens;
-    check(options)
+    let matches = P::command().try_get_matches_from(all)?;
+    Ok((P::from_arg_matches(&matches)?, file.tokens))
+}
+
+/// The long names of a command's options.
+fn names(command: &clap::Command) -> BTreeSet<String> {
+    let names = command.get_arguments().filter_map(clap::Arg::get_long);
+    names.map(str::to_owned).collect()
 }
 
 /// The options that variables set; one with our prefix and no option is refused.
@@ -421,7 +523,7 @@ fn read_file(named: Option<&Path>) -> Result<Option<ConfigFile>, ConfigError> {
 /// Rules between options.
 fn check(options: ServeOptions) -> Result<ServeOptions, ConfigError> {
     let all = [Role::Ingest, Role::Engine, Role::Api];
-    if options.log == LogUrl::Embedded && !all.iter().all(|role| options.roles.contains(role)) {
+    if options.log.url == LogUrl::Embedded && !all.iter().all(|role| options.roles.contains(role)) {
         let message = "--roles names fewer than all; the embedded log takes all roles in one process: use --log kafka://... to share them";
         return Err(ConfigError::Other(message.to_owned()));
     }
@@ -429,16 +531,44 @@ fn check(options: ServeOptions) -> Result<ServeOptions, ConfigError> {
     Ok(options)
 }
 
-impl ServeOptions {
+impl LogOptions {
     /// Partitions of `ticks` on a new log.
     #[must_use]
     pub fn partitions(&self) -> u32 {
-        self.partitions.unwrap_or(match self.log {
+        self.partitions.unwrap_or(match self.url {
             LogUrl::Embedded => 4,
             LogUrl::Kafka(_) => 12,
         })
     }
 
+    /// How to reach a Kafka log.
+    #[must_use]
+    pub fn kafka(&self, brokers: &str) -> kafka::Options {
+        kafka::Options {
+            brokers: brokers.to_owned(),
+            prefix: self.topic_prefix.clone(),
+            partitions: self.partitions(),
+            extra: (self.kafka.iter())
+                .map(|setting| (setting.0.clone(), setting.1.clone()))
+                .collect(),
+            ..kafka::Options::default()
+        }
+    }
+}
+
+impl PluginOptions {
+    /// The limits of each instance.
+    #[must_use]
+    pub fn limits(&self) -> plugin::Limits {
+        plugin::Limits {
+            memory_bytes: usize::try_from(self.plugin_memory << 20).unwrap_or(usize::MAX),
+            row_fuel: self.plugin_fuel,
+            ..plugin::Limits::default()
+        }
+    }
+}
+
+impl ServeOptions {
     /// Whether this process plays a role.
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
@@ -480,7 +610,7 @@ mod tests {
         );
         let options = read_with(&["--config", &path, "--partitions", "9"], &[]).unwrap();
         assert_eq!(options.listen.port(), 9000);
-        assert_eq!(options.partitions(), 9);
+        assert_eq!(options.log.partitions(), 9);
         assert_eq!(options.pull, ["http://a", "http://b"]);
         assert_eq!(options.pull_interval, 1000);
     }

@@ -2,6 +2,7 @@
 //! What runs where is read from `changes`. Knows nothing of HTTP.
 
 mod catalogue;
+mod components;
 mod follow;
 mod info;
 
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use self::catalogue::{
     Catalogue, PluginRecord, chunk_messages, manifest_message, strategy_message,
 };
+pub use self::components::Components;
 pub use self::info::{
     ControlError, PartitionState, PluginInfo, Precondition, StrategyInfo, StrategyRequest,
     StrategyStatus, Upload,

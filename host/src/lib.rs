@@ -12,6 +12,7 @@
 //! - [`control`]: which plugins and strategies there are.
 //! - [`engine`]: (state, batch) → (state, outputs), and the loop that makes a step of it.
 //! - [`offline`]: the same engine over a file.
+//! - [`verify`]: the same engine over the past, and whether it gives the signals that are stored.
 //! - [`ingest`]: validates records and appends them.
 //! - [`view`]: the local store from which the API answers.
 //! - [`http`]: the API.
@@ -34,4 +35,5 @@ pub mod plugin;
 pub mod serve;
 pub mod signal;
 pub mod strategy;
+pub mod verify;
 pub mod view;

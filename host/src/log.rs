@@ -232,6 +232,19 @@ pub trait Log: Send + Sync + 'static {
     /// [`LogError::Unavailable`] where the log does not answer in time.
     fn join(&self, group: Group) -> Result<Box<dyn Member>, LogError>;
 
+    /// Says that messages from `offset` on are needed whatever their age, until the next call, at once. A log whose
+    /// retention is another's to decide does nothing.
+    fn keep_from(&self, topic: Topic, partition: u32, offset: Offset) {
+        let _ = (topic, partition, offset);
+    }
+
+    /// The position that a group has committed for a partition of its input, asked for without joining it; none where no
+    /// step was ever committed.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] where the log does not answer in time.
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError>;
+
     /// Whether the log answers, at once, from what was seen last; the error says what is wrong.
     ///
     /// # Errors

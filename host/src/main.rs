@@ -1,16 +1,32 @@
 //! The program `wigwag`.
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wigwag::{
-    config::{self, ConfigError, LogFormat, ServeOptions},
+    config::{self, ConfigError, LogFormat, LogOptions, LogUrl, ServeOptions, VerifyOptions},
+    log::{Log, embedded::ReadOnlyLog, kafka::KafkaLog},
     offline, plugin,
     serve::serve,
+    verify::{self, Outcome, VerifyError},
 };
 
 /// Where an option is wrong (EX_USAGE of sysexits).
 const BAD_CONFIGURATION: u8 = 64;
+
+/// What `verify` ends with where something differs, and where that could not be told.
+const DIFFERS: u8 = 1;
+const CANNOT_TELL: u8 = 2;
+
+/// How long a call into a plugin may take while the past is checked: fuel decides, and a busy machine must not. What ran
+/// into the service's own deadline is recorded.
+const PATIENCE_WITH_PLUGINS: Duration = Duration::from_secs(60);
 
 /// Turns market ticks into trading signals, with strategies that run as WebAssembly components.
 #[derive(Parser)]
@@ -24,6 +40,8 @@ struct Arguments {
 enum Command {
     /// Runs the service.
     Serve(Box<ServeOptions>),
+    /// Recomputes the signals of the past and compares them with the stored ones.
+    Verify(Box<VerifyOptions>),
     /// Works with plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -52,12 +70,13 @@ enum PluginCommand {
 }
 
 fn main() -> ExitCode {
-    // `serve` reads its options from a file too, which clap alone cannot.
+    // These read their options from a file too, which clap alone cannot.
     let mut arguments = std::env::args_os().skip(1);
-    let ended = if arguments.next().is_some_and(|command| command == "serve") {
-        run_service(arguments)
-    } else {
-        run(Arguments::parse().command)
+    let command = arguments.next().unwrap_or_default();
+    let ended = match command.to_str() {
+        Some("serve") => run_service(arguments),
+        Some("verify") => run_verify(arguments),
+        _ => run(Arguments::parse().command),
     };
     match ended {
         Ok(code) => code,
@@ -71,18 +90,7 @@ fn main() -> ExitCode {
 fn run_service(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<ExitCode> {
     let options = match config::read(arguments, std::env::vars_os()) {
         Ok(options) => options,
-        Err(ConfigError::Arguments(error)) => {
-            error.print()?;
-            return Ok(ExitCode::from(if error.use_stderr() {
-                BAD_CONFIGURATION
-            } else {
-                0
-            }));
-        }
-        Err(error) => {
-            complain(&error);
-            return Ok(ExitCode::from(BAD_CONFIGURATION));
-        }
+        Err(error) => return refuse(&error),
     };
     if let Err(error) = start_logging(&options) {
         complain(&error);
@@ -98,11 +106,95 @@ fn run_service(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
+/// Tells what is wrong with the options, or what was asked about them.
+fn refuse(error: &ConfigError) -> anyhow::Result<ExitCode> {
+    match error {
+        ConfigError::Arguments(error) => {
+            error.print()?;
+            if !error.use_stderr() {
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+        error => complain(error),
+    }
+    Ok(ExitCode::from(BAD_CONFIGURATION))
+}
+
+fn run_verify(arguments: impl Iterator<Item = OsString>) -> anyhow::Result<ExitCode> {
+    let options = match config::read_verify(arguments, std::env::vars_os()) {
+        Ok(options) => options,
+        Err(error) => return refuse(&error),
+    };
+    match compare(&options) {
+        Ok(Outcome::Same) => Ok(ExitCode::SUCCESS),
+        Ok(Outcome::Differs) => Ok(ExitCode::from(DIFFERS)),
+        Ok(Outcome::Unknown) => Ok(ExitCode::from(CANNOT_TELL)),
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            let is_option = matches!(error.downcast_ref(), Some(VerifyError::NoPartition { .. }));
+            Ok(ExitCode::from(match is_option {
+                true => BAD_CONFIGURATION,
+                false => CANNOT_TELL,
+            }))
+        }
+    }
+}
+
+fn compare(options: &VerifyOptions) -> anyhow::Result<Outcome> {
+    let started = Instant::now();
+    let log = open_to_read(&options.log)?;
+    // What the service has compiled is used; a folder that is only looked at gets none.
+    let compiled = Some(options.log.data_dir.join("compiled")).filter(|folder| folder.is_dir());
+    let compiler = plugin::Compiler::new(std::env::current_exe()?, compiled);
+    let limits = plugin::Limits {
+        deadline: PATIENCE_WITH_PLUGINS,
+        ..options.plugins.limits()
+    };
+    let runtime = plugin::Runtime::try_new(compiler, limits)?;
+    let request = verify::Request {
+        from: options.from.clone(),
+        to: options.to.clone(),
+        partitions: options.partition.clone(),
+    };
+    let bar = progress()?;
+    let advanced = |more, done| {
+        bar.inc_length(more);
+        bar.inc(done);
+    };
+    let verdicts = verify::run(&*log, runtime, &request, &advanced)?;
+    bar.finish_and_clear();
+    let mut out = io::stdout().lock();
+    match options.json {
+        true => verify::write_json(&verdicts, &mut out)?,
+        false => verify::write_text(&verdicts, started.elapsed(), &mut out)?,
+    }
+    out.flush()?;
+    Ok(verify::outcome(&verdicts))
+}
+
+fn open_to_read(options: &LogOptions) -> anyhow::Result<Box<dyn Log>> {
+    Ok(match &options.url {
+        LogUrl::Embedded => Box::new(ReadOnlyLog::open(&options.data_dir, options.partitions)?),
+        LogUrl::Kafka(brokers) => Box::new(KafkaLog::open_existing(options.kafka(brokers))?),
+    })
+}
+
+/// Offsets done of those to be done, on a terminal.
+fn progress() -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::new(0);
+    if !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let style = "{bar:40} {human_pos} of {human_len} offsets, {per_sec}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style)?);
+    Ok(bar)
+}
+
 fn start_logging(options: &ServeOptions) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&options.log_level)
         .map_err(|e| anyhow::anyhow!("--log-level is {:?}: {e}", options.log_level))?;
     let subscriber = tracing_subscriber::fmt()
-        .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+        .with_ansi(io::stderr().is_terminal())
         .with_env_filter(filter)
         .with_writer(io::stderr);
     match options.log_format {
@@ -137,7 +229,7 @@ fn complain(error: &dyn std::fmt::Display) {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Serve(_) => unreachable!("read by its own rules in main"),
+        Command::Serve(_) | Command::Verify(_) => unreachable!("read by its own rules in main"),
         Command::CompilePlugin {
             cpu_seconds,
             memory_bytes,

@@ -23,6 +23,7 @@ pub fn install() -> PrometheusHandle {
             .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)
             .and_then(PrometheusBuilder::install_recorder)
             .expect("nothing else in this process collects metrics");
+        crate::engine::describe_metrics();
         crate::ingest::describe_metrics();
         crate::http::describe_metrics();
         crate::view::describe_metrics();

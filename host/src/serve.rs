@@ -30,7 +30,7 @@ use crate::{
     ingest::{self, Ingest},
     log::Log,
     metrics,
-    plugin::{BUILT_IN, Compiler, Digest, Limits, Runtime},
+    plugin::{BUILT_IN, Compiler, Digest, Runtime},
     view::{self, View},
 };
 
@@ -50,8 +50,12 @@ pub async fn serve(
         Some(address) => Some(bind(address).await?),
         None => None,
     };
-    std::fs::create_dir_all(&options.data_dir)
-        .with_context(|| format!("data folder {} cannot be made", options.data_dir.display()))?;
+    std::fs::create_dir_all(&options.log.data_dir).with_context(|| {
+        format!(
+            "data folder {} cannot be made",
+            options.log.data_dir.display()
+        )
+    })?;
     let access = Arc::new(access(&options)?);
     announce(&options, &listener, ingest_listener.as_ref());
     let waits = Waits::default();
@@ -63,7 +67,7 @@ pub async fn serve(
     let closing = Closing::default();
     let mut doors = Doors::new(bound, closing.clone());
     // Brokers may be away for long; a file is there at once or not at all.
-    if matches!(options.log, LogUrl::Kafka(_)) {
+    if matches!(options.log.url, LogUrl::Kafka(_)) {
         doors.open();
     }
     let mut shutdown = pin!(shutdown);
@@ -74,7 +78,7 @@ pub async fn serve(
             return Ok(());
         }
     };
-    let runtime = Runtime::try_new(compiler(&options.data_dir)?, plugin_limits(&options))?;
+    let runtime = Runtime::try_new(compiler(&options.log.data_dir)?, options.plugins.limits())?;
     let control = Arc::new(Control::start(log.clone(), runtime)?);
     let ingest = Ingest::new(log.clone(), ingest_options(&options));
     let status = Arc::new(EngineStatus::default());
@@ -122,7 +126,7 @@ fn access(options: &ServeOptions) -> anyhow::Result<Access> {
     if options.tokens.is_empty() {
         let (with_admin, token) = tokens.with_fresh_admin();
         tokens = with_admin;
-        let path = write_token(&options.data_dir, &token)?;
+        let path = write_token(&options.log.data_dir, &token)?;
         #[expect(
             clippy::print_stderr,
             reason = "for the person who started it, and not for log collectors"
@@ -154,7 +158,7 @@ fn http_limits(options: &ServeOptions) -> http::Limits {
 }
 
 async fn open_view(options: &ServeOptions, log: &Arc<dyn Log>) -> anyhow::Result<View> {
-    let (folder, log) = (options.data_dir.clone(), log.clone());
+    let (folder, log) = (options.log.data_dir.clone(), log.clone());
     let now_ms = (now_s() * 1000.0) as i64;
     let open = move || View::open(&folder, view::Limits::default(), log, now_ms);
     Ok(tokio::task::spawn_blocking(open).await??)
@@ -167,8 +171,8 @@ fn ready(
     status: &Arc<EngineStatus>,
 ) -> Arc<dyn Fn() -> Result<(), String> + Send + Sync> {
     let (control, status, is_engine) = (control.clone(), status.clone(), options.has(Role::Engine));
-    let sole_engine = options.log == LogUrl::Embedded;
-    let partitions = options.partitions() as usize;
+    let sole_engine = options.log.url == LogUrl::Embedded;
+    let partitions = options.log.partitions() as usize;
     Arc::new(move || {
         if !control.is_caught_up() {
             return Err("plugins and strategies are being read from the log".to_owned());
@@ -186,10 +190,13 @@ fn ready(
                 running.len()
             ));
         }
-        match running.iter().find(|(_, p)| !p.live) {
-            Some((number, _)) => Err(format!(
+        if let Some((number, _)) = running.iter().find(|(_, p)| !p.live) {
+            return Err(format!(
                 "partition {number} is being brought to its committed position"
-            )),
+            ));
+        }
+        match status.endangered().into_values().next() {
+            Some(why) => Err(why),
             None => Ok(()),
         }
     })
@@ -197,11 +204,11 @@ fn ready(
 
 /// What an operator asks for first.
 fn announce(options: &ServeOptions, listener: &TcpListener, ingest_listener: Option<&TcpListener>) {
-    let log = match &options.log {
-        LogUrl::Embedded => format!("embedded, {}", options.data_dir.display()),
+    let log = match &options.log.url {
+        LogUrl::Embedded => format!("embedded, {}", options.log.data_dir.display()),
         LogUrl::Kafka(brokers) => format!("kafka://{brokers}"),
     };
-    let limits = plugin_limits(options);
+    let limits = options.plugins.limits();
     let address = |l: &TcpListener| {
         l.local_addr()
             .map_or_else(|e| e.to_string(), |a| a.to_string())
@@ -209,7 +216,7 @@ fn announce(options: &ServeOptions, listener: &TcpListener, ingest_listener: Opt
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         log,
-        partitions = options.partitions(),
+        partitions = options.log.partitions(),
         roles = ?options.roles,
         plugin_memory_bytes = limits.memory_bytes,
         plugin_row_fuel = limits.row_fuel,
@@ -235,15 +242,6 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 fn compiler(data_dir: &Path) -> anyhow::Result<Compiler> {
     let program = std::env::current_exe().context("the path of this program is not known")?;
     Ok(Compiler::new(program, Some(data_dir.join("compiled"))))
-}
-
-fn plugin_limits(options: &ServeOptions) -> Limits {
-    let memory_bytes = usize::try_from(options.plugin_memory << 20).unwrap_or(usize::MAX);
-    Limits {
-        memory_bytes,
-        row_fuel: options.plugin_fuel,
-        ..Limits::default()
-    }
 }
 
 fn ingest_options(options: &ServeOptions) -> ingest::Options {
@@ -292,7 +290,7 @@ impl Roles {
             roles.start_engine(options, log, control, status)?;
         }
         if options.has(Role::Ingest) {
-            if matches!(options.log, LogUrl::Kafka(_)) {
+            if matches!(options.log.url, LogUrl::Kafka(_)) {
                 let (log, settings, stop) =
                     (log.clone(), ingest_options(options), roles.stop.clone());
                 roles.thread("raw-intake", move || {
@@ -339,6 +337,10 @@ impl Roles {
             status.clone(),
             self.stop.clone(),
         );
+        let watch = (log.clone(), status.clone(), stop.clone());
+        self.thread("engine-watch", move || {
+            engine::watch(&*watch.0, &watch.1, &watch.2);
+        })?;
         let handle = tokio::runtime::Handle::current();
         self.thread("engine", move || {
             if handle.block_on(ready_control(&control, &stop)) {

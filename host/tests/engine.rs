@@ -6,58 +6,15 @@
 mod support;
 
 use serde_json::json;
-use support::{close, find, messages, plugin, strategy, tick, walk};
+use support::{
+    add, built_ins, close, messages, plugin, provoking, put_out, signals, sorted, strategy, tick,
+    walk,
+};
 use wigwag::{
     engine::{Outputs, Partition},
     log::{Messages, Topic},
     signal::{Signal, SignalId},
 };
-
-/// MA, EMA and RSI, as a new service has them.
-fn built_ins() -> Partition {
-    let mut partition = Partition::new(0, 0);
-    add(&mut partition, "ma-20", "ma", json!({}));
-    add(&mut partition, "ema-20", "ema", json!({}));
-    add(&mut partition, "rsi-14", "rsi", json!({}));
-    partition
-}
-
-fn add(partition: &mut Partition, id: &str, name: &str, params: serde_json::Value) {
-    let mut outputs = Outputs::default();
-    partition.start(
-        strategy(id, name, params),
-        plugin(name),
-        &Messages::new(),
-        0,
-        false,
-        &mut outputs,
-    );
-}
-
-/// What a partition puts out on a topic, as text, for some strategies.
-fn put_out(outputs: &Outputs, topic: Topic, of: impl Fn(&str) -> bool) -> Vec<String> {
-    let texts = outputs.appends.iter().filter(|a| a.topic == topic);
-    let texts = texts.map(|a| String::from_utf8(a.value.clone()).unwrap());
-    texts
-        .filter(|t| {
-            of(
-                serde_json::from_str::<serde_json::Value>(t).unwrap()["strategy"]
-                    .as_str()
-                    .unwrap(),
-            )
-        })
-        .collect()
-}
-
-fn signals(outputs: &Outputs) -> Vec<String> {
-    put_out(outputs, Topic::Signals, |_| true)
-}
-
-/// In one order for all splits: within a step each strategy puts out its signals in turn.
-fn sorted(mut texts: Vec<String>) -> Vec<String> {
-    texts.sort();
-    texts
-}
 
 #[test]
 fn any_split_of_messages_gives_the_same_signals_and_values() {
@@ -103,104 +60,6 @@ fn a_signal_is_the_json_that_its_type_says_and_its_id_says_where_it_came_from() 
         assert_eq!(tick["timestamp"].as_f64(), Some(signal.timestamp));
         assert_eq!(signal.values.len(), 1);
     }
-}
-
-#[test]
-fn a_partition_resumed_from_a_picture_goes_on_as_if_nothing_had_been() {
-    let lines = walk(5, 3000);
-    let all = messages(&lines, 10, 0);
-    let (mut whole, mut expected) = (built_ins(), Outputs::default());
-    whole.feed(all.iter(), &mut expected);
-    for cut in [1, 37, 150, 299] {
-        let mut outputs = Outputs::default();
-        let mut first = built_ins();
-        first.feed(all.iter().take(cut), &mut outputs);
-        let picture = first.picture(&mut outputs);
-        // Through its form in the log, as a takeover reads it.
-        let mut gallery = wigwag::engine::Gallery::default();
-        let mut stored = Messages::new();
-        for (n, m) in picture.to_messages(0, 0).iter().enumerate() {
-            stored.push(
-                m.topic,
-                0,
-                n as u64,
-                0,
-                &m.key,
-                &m.value,
-                m.headers.iter().map(|(k, v)| (*k, v.as_slice())),
-            );
-        }
-        gallery.add(&stored);
-        let (picture, wrong) = gallery.newest(cut as u64);
-        assert_eq!(wrong, Vec::<String>::new());
-        let mut second = Partition::resume(0, picture.unwrap(), &find, &mut outputs).unwrap();
-        assert_eq!(second.position(), cut as u64);
-        second.feed(all.iter().skip(cut), &mut outputs);
-        for topic in [Topic::Signals, Topic::Values] {
-            let of = |outputs| sorted(put_out(outputs, topic, |_| true));
-            assert!(
-                of(&outputs) == of(&expected),
-                "{topic} after a cut at {cut}"
-            );
-        }
-    }
-}
-
-#[test]
-fn a_damaged_or_unfinished_picture_is_passed_over_for_the_one_before() {
-    let mut partition = built_ins();
-    let mut outputs = Outputs::default();
-    let lines = walk(2, 400);
-    let all = messages(&lines, 10, 0);
-    let mut stored = Messages::new();
-    let mut keep = |partition: &mut Partition, seq: u64, damage: bool, manifest: bool| {
-        let mut kept = partition
-            .picture(&mut Outputs::default())
-            .to_messages(0, seq);
-        if damage {
-            kept[0].value[20] ^= 1;
-        }
-        if !manifest {
-            kept.pop();
-        }
-        for m in &kept {
-            let headers = m.headers.iter().map(|(k, v)| (*k, v.as_slice()));
-            stored.push(
-                m.topic,
-                0,
-                stored.len() as u64,
-                0,
-                &m.key,
-                &m.value,
-                headers,
-            );
-        }
-    };
-    partition.feed(all.iter().take(10), &mut outputs);
-    keep(&mut partition, 0, false, true);
-    partition.feed(all.iter().skip(10).take(10), &mut outputs);
-    keep(&mut partition, 1, true, true);
-    partition.feed(all.iter().skip(20), &mut outputs);
-    keep(&mut partition, 2, false, false);
-    let mut gallery = wigwag::engine::Gallery::default();
-    gallery.add(&stored);
-    assert_eq!(gallery.next_seq(), 3);
-    let (picture, wrong) = gallery.newest(40);
-    assert_eq!(picture.unwrap().position(), 10);
-    assert_eq!(wrong.len(), 1, "{wrong:?}");
-    assert!(
-        gallery.newest(9).0.is_none(),
-        "none is at or below offset 9"
-    );
-}
-
-/// Ticks of which those of S1 at some places have the close at which `misbehave` misbehaves.
-fn provoking(ticks: usize, at: &[usize]) -> Vec<String> {
-    let mut lines = walk(4, ticks);
-    for &n in at {
-        lines[n] = tick("S1", 1_700_000_000.0 + n as f64 * 0.1, 666.0);
-    }
-    lines
 }
 
 #[test]

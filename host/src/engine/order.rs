@@ -67,6 +67,8 @@ impl From<Vec<Box<str>>> for Symbols {
 /// What one partition remembers in order to judge the next message and the next tick.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Order {
+    /// Kept beside it in a checkpoint, symbol by symbol.
+    #[serde(skip)]
     last: Vec<Option<Last>>,
     producers: std::collections::BTreeMap<String, Producer>,
     messages: u64,
@@ -75,7 +77,7 @@ pub struct Order {
 
 /// The newest tick of a symbol.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Last {
+pub(super) struct Last {
     /// Time of the newest tick; not of the last one, which may be older.
     newest_time: f64,
     /// The fields of the last one.
@@ -169,6 +171,25 @@ impl Order {
             fields,
         });
         Admit::New { previous_time }
+    }
+
+    /// The newest tick of a symbol; none before its first.
+    pub(super) fn last(&self, symbol: u32) -> Option<Last> {
+        self.last.get(symbol as usize).copied().flatten()
+    }
+
+    /// Puts back the newest ticks of all symbols.
+    pub(super) fn set_lasts(&mut self, lasts: Vec<Option<Last>>) {
+        self.last = lasts;
+    }
+
+    /// What belongs to no symbol.
+    pub(super) fn without_symbols(&self) -> Self {
+        Self {
+            last: Vec::new(),
+            producers: self.producers.clone(),
+            ..*self
+        }
     }
 
     fn forget_producers(&mut self) {

@@ -7,12 +7,13 @@ use std::{
 };
 
 use super::{
-    Counts, Deployment, Outputs, Partition,
+    CheckpointEvery, Counts, Deployment, Outputs, Partition,
+    checkpoints::{Checkpoints, Kept},
     takeover::{TakenOver, TakeoverError, take_over, warm_up},
 };
 use crate::{
     change::StopReason,
-    log::{Lease, Log, Messages, Offset, Step},
+    log::{Lease, Log, Messages, Offset, Step, Topic},
     plugin::LogLine,
     strategy::Strategy,
 };
@@ -33,35 +34,13 @@ const GATHER: Duration = Duration::from_millis(25);
 const MAX_STEP_APPENDS: usize = 50_000;
 const MAX_STEP_BYTES: usize = 16 << 20;
 
-/// How long a stop waits for the step in hand.
-const STOP_WITHIN: Duration = Duration::from_millis(1500);
-
-/// When the state of a partition is kept anew.
-#[derive(Clone, Copy, Debug)]
-pub struct CheckpointEvery {
-    /// After this many rows: bounds what a failed instance replays, and the memory held for it.
-    pub rows: usize,
-    /// After this long, if there was any row: bounds the replay of a takeover.
-    pub interval: Duration,
-}
-
-impl Default for CheckpointEvery {
-    fn default() -> Self {
-        Self {
-            rows: 100_000,
-            interval: Duration::from_secs(10),
-        }
-    }
-}
-
 /// A partition that is ours, live.
 pub struct Owner {
     log: Arc<dyn Log>,
     deployment: Arc<dyn Deployment>,
-    every: CheckpointEvery,
     number: u32,
     partition: Partition,
-    next_picture: u64,
+    checkpoints: Checkpoints,
     /// The step in the making.
     outputs: Outputs,
     bytes: usize,
@@ -69,7 +48,6 @@ pub struct Owner {
     submitted: Offset,
     in_hand: bool,
     submitted_at: Instant,
-    checkpoint_at: Instant,
     /// Version of the deployment that was looked at.
     deployed: Option<u64>,
     /// Room for what is read.
@@ -93,24 +71,25 @@ impl Owner {
         let taken = take_over(&*log, &*deployment, number, committed)?;
         let TakenOver {
             partition,
-            next_picture,
+            album,
+            picture_at,
             outputs,
+            changed,
         } = taken;
+        log.keep_from(Topic::Ticks, number, picture_at.unwrap_or(0));
         let position = partition.position().max(committed.unwrap_or(0));
         lease.seek(position)?;
         Ok(Self {
             log,
             deployment,
-            every,
             number,
             partition,
-            next_picture,
+            checkpoints: Checkpoints::new(every, album, picture_at, changed, now),
             outputs,
             bytes: 0,
             submitted: position,
             in_hand: false,
             submitted_at: now,
-            checkpoint_at: now,
             deployed: None,
             messages: Messages::new(),
         })
@@ -127,13 +106,17 @@ impl Owner {
             true => 0,
             false => self.read(lease)?,
         };
-        self.checkpoint_if_due(now);
+        if !self.is_full() {
+            self.bytes += self
+                .checkpoints
+                .turn(&mut self.partition, &mut self.outputs, now);
+        }
         if self.in_hand {
             let patience = match read_bytes {
                 0 => COMMIT_PATIENCE,
                 _ => Duration::ZERO,
             };
-            self.in_hand = !lease.settle(patience)?;
+            self.settle(lease, patience)?;
         }
         let behind = read_bytes >= POLL_BYTES / 2;
         let gather = behind && !self.is_full() && now.duration_since(self.submitted_at) < GATHER;
@@ -158,28 +141,28 @@ impl Owner {
         Ok(self.messages.bytes())
     }
 
-    /// Commits what is done, with a checkpoint, so that the next start has nothing to replay.
+    /// One round towards a stop: commits what is done, with a checkpoint, so that the next start has nothing to
+    /// replay. True when nothing is left to do.
     ///
     /// # Errors
     /// What was not committed is done again by the next owner.
-    pub fn finish(&mut self, lease: &mut dyn Lease) -> Result<(), TakeoverError> {
-        let until = Instant::now() + STOP_WITHIN;
-        while self.in_hand && Instant::now() < until {
-            self.in_hand = !lease.settle(COMMIT_PATIENCE)?;
+    pub fn finish(&mut self, lease: &mut dyn Lease, now: Instant) -> Result<bool, TakeoverError> {
+        if self.in_hand {
+            self.settle(lease, COMMIT_PATIENCE)?;
         }
         if self.in_hand {
-            return Ok(());
+            return Ok(false);
         }
-        if self.partition.rows_since_checkpoint() > 0 {
-            self.checkpoint(Instant::now());
+        if self.checkpoints.is_wanted(&self.partition) {
+            self.bytes += self
+                .checkpoints
+                .whole(&mut self.partition, &mut self.outputs, now);
         }
-        if !self.is_empty() {
-            self.submit(lease, Instant::now())?;
-            while self.in_hand && Instant::now() < until {
-                self.in_hand = !lease.settle(COMMIT_PATIENCE)?;
-            }
+        if self.is_empty() {
+            return Ok(true);
         }
-        Ok(())
+        self.submit(lease, now)?;
+        Ok(false)
     }
 
     fn is_empty(&self) -> bool {
@@ -194,6 +177,7 @@ impl Owner {
         let Outputs { appends, counts } = std::mem::take(&mut self.outputs);
         let position = self.partition.position().max(self.submitted);
         lease.submit(Step { position, appends })?;
+        self.checkpoints.submitted();
         self.submitted = position;
         self.bytes = 0;
         self.in_hand = true;
@@ -202,27 +186,14 @@ impl Owner {
         Ok(())
     }
 
-    fn checkpoint_if_due(&mut self, now: Instant) {
-        let rows = self.partition.rows_since_checkpoint();
-        let CheckpointEvery {
-            rows: most,
-            interval,
-        } = self.every;
-        if rows >= most || rows > 0 && now.duration_since(self.checkpoint_at) >= interval {
-            self.checkpoint(now);
+    fn settle(&mut self, lease: &mut dyn Lease, patience: Duration) -> Result<(), TakeoverError> {
+        self.in_hand = !lease.settle(patience)?;
+        if !self.in_hand {
+            self.checkpoints.settled(&*self.log, self.number);
+            metrics::histogram!("wigwag_engine_commit_seconds")
+                .record(self.submitted_at.elapsed().as_secs_f64());
         }
-    }
-
-    fn checkpoint(&mut self, now: Instant) {
-        let started = Instant::now();
-        let picture = self.partition.picture(&mut self.outputs);
-        let messages = picture.to_messages(self.number, self.next_picture);
-        self.next_picture += 1;
-        self.bytes += messages.iter().map(|m| m.value.len()).sum::<usize>();
-        self.outputs.appends.extend(messages);
-        self.checkpoint_at = now;
-        metrics::histogram!("wigwag_engine_checkpoint_seconds")
-            .record(started.elapsed().as_secs_f64());
+        Ok(())
     }
 
     /// Starts and stops strategies as the deployment says, between two messages.
@@ -243,6 +214,7 @@ impl Owner {
             };
             self.partition
                 .stop(&strategy.id, why, false, &mut self.outputs);
+            self.checkpoints.note_change();
             tracing::info!(
                 partition = self.number,
                 strategy = strategy.id,
@@ -270,6 +242,7 @@ impl Owner {
                 false,
                 &mut self.outputs,
             );
+            self.checkpoints.note_change();
             let (position, id) = (self.partition.position(), &strategy.id);
             tracing::info!(
                 partition = self.number,
@@ -290,6 +263,12 @@ impl Owner {
             self.partition.position(),
             self.partition.strategies().count(),
         )
+    }
+
+    /// The newest committed checkpoint.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Option<Kept> {
+        self.checkpoints.kept()
     }
 
     /// What the plugins logged since the last look.

@@ -1,57 +1,88 @@
-//! A consistent picture of a whole partition at one offset, and its form in `checkpoints`: chunks under the size
-//! of a message, valid once their manifest is there. Slots rotate, so that the newest picture is never
-//! overwritten by the next.
-
-use std::collections::BTreeMap;
+//! A consistent picture of a whole partition at one offset, and its form in `checkpoints`: a head and ranges of symbols,
+//! each in messages of its own, valid once the manifest that names their digests is there. It knows nothing of how
+//! they are taken and found.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{order::Order, slot::Tally};
+use super::{
+    Outputs,
+    album::Frame,
+    order::{Last, Order},
+    slot::Tally,
+    states::{BLOCK, States, StoredBlock},
+};
 use crate::{
     bars::OpenBars,
-    log::{Append, MAX_VALUE_BYTES, Messages, Offset, Topic},
+    log::{Append, MAX_VALUE_BYTES, Offset, Topic},
+    strategy::Strategy,
 };
 
-/// The form of [`Picture`]; another is refused, and the checkpoint before it taken.
-const SCHEMA: u32 = 1;
-
-/// Pictures that are kept at least.
-const SLOTS: u64 = 4;
+/// The form of a picture; another is refused, and the checkpoint before it taken.
+pub(super) const SCHEMA: u32 = 2;
 
 /// The state of a partition before the message at `position`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Picture {
-    pub(super) position: Offset,
-    pub(super) next_change: u64,
-    pub(super) symbols: Vec<Box<str>>,
-    pub(super) order: Order,
+    pub(super) head: Head,
+    pub(super) names: Vec<Box<str>>,
+    pub(super) lasts: Vec<Option<Last>>,
     pub(super) bars: Vec<OpenBars>,
-    pub(super) slots: Vec<SlotPicture>,
+    /// Of each strategy.
+    pub(super) states: Vec<States>,
 }
 
-/// One strategy in a picture.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct SlotPicture {
+/// What belongs to no symbol.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Head {
+    pub(super) frame: Frame,
+    pub(super) position: Offset,
+    pub(super) next_change: u64,
+    pub(super) symbols: u32,
+    pub(super) order: Order,
+    pub(super) slots: Vec<SlotHead>,
+}
+
+/// One strategy, without the states of symbols.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SlotHead {
     /// JSON, since it holds values of any kind.
     pub(super) definition: String,
-    pub(super) states: Vec<Vec<u8>>,
     pub(super) shared: Vec<u8>,
     pub(super) tally: Tally,
     pub(super) quarantined: Option<String>,
     pub(super) since: Offset,
 }
 
-/// Says which chunks make up a picture.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Manifest {
-    schema: u32,
-    /// Rises by one with each picture of the partition.
-    seq: u64,
-    position: Offset,
-    chunks: u32,
-    /// Of all chunks, one after the other.
-    sha256: String,
+/// Some symbols with consecutive numbers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Range<'a> {
+    pub(super) first: u32,
+    #[serde(borrow)]
+    pub(super) names: Vec<&'a str>,
+    pub(super) lasts: Vec<Option<Last>>,
+    pub(super) bars: Vec<OpenBars>,
+    /// Of each strategy; nothing of one that is quarantined.
+    #[serde(borrow)]
+    pub(super) states: Vec<Vec<StoredBlock<'a>>>,
+}
+
+/// Says what makes up a picture.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) schema: u32,
+    pub(super) seq: u64,
+    pub(super) position: Offset,
+    /// The head and the ranges in their order.
+    pub(super) sections: Vec<Section>,
+}
+
+/// A head or a range, cut into messages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Section {
+    pub(super) chunks: u32,
+    /// Of all of them.
+    pub(super) sha256: String,
 }
 
 /// Why no state can be had from `checkpoints`.
@@ -74,120 +105,127 @@ impl Picture {
     /// The offset of the first message that it has not seen.
     #[must_use]
     pub const fn position(&self) -> Offset {
-        self.position
+        self.head.position
     }
 
-    /// The messages that keep it, as the `seq`-th of its partition.
+    /// An offset of `changes` below which there is nothing that a replay from here needs.
     #[must_use]
-    pub fn to_messages(&self, partition: u32, seq: u64) -> Vec<Append> {
-        let bytes = postcard::to_stdvec(self).expect("a picture has a form");
-        let slot = seq % SLOTS;
-        let append = |key: String, value: Vec<u8>| Append {
-            topic: Topic::Checkpoints,
-            partition,
-            key: key.into_bytes(),
-            value,
-            headers: vec![("Seq", seq.to_string().into_bytes())],
+    pub const fn changes_from(&self) -> Offset {
+        self.head.frame.changes_from
+    }
+
+    /// Puts the sections of a picture together.
+    pub(super) fn read(sections: &[Vec<u8>]) -> Result<Self, String> {
+        let (head, ranges) = sections.split_first().ok_or("has no head")?;
+        let head: Head = postcard::from_bytes(head).map_err(|e| format!("its head: {e}"))?;
+        let mut picture = Self {
+            states: vec![States::default(); head.slots.len()],
+            head,
+            names: Vec::new(),
+            lasts: Vec::new(),
+            bars: Vec::new(),
         };
-        let mut messages: Vec<_> = (0..)
-            .zip(bytes.chunks(MAX_VALUE_BYTES))
-            .map(|(n, chunk): (u32, _)| append(format!("{slot}/{n}"), chunk.to_vec()))
-            .collect();
+        for bytes in ranges {
+            let at = picture.names.len();
+            let range = postcard::from_bytes(bytes).map_err(|e| e.to_string());
+            let added = range.and_then(|range| picture.add(range));
+            added.map_err(|e| format!("its symbols from {at} on: {e}"))?;
+        }
+        let (got, wanted) = (picture.names.len(), picture.head.symbols as usize);
+        if got != wanted {
+            return Err(format!("has {got} symbols of {wanted}"));
+        }
+        Ok(picture)
+    }
+
+    fn add(&mut self, range: Range<'_>) -> Result<(), String> {
+        let symbols = range.names.len();
+        let fits = range.first as usize == self.names.len()
+            && self.names.len().is_multiple_of(BLOCK)
+            && range.lasts.len() == symbols
+            && range.bars.len() == symbols
+            && range.states.len() == self.states.len();
+        if !fits {
+            return Err("do not fit together".to_owned());
+        }
+        self.names.extend(range.names.into_iter().map(Box::from));
+        self.lasts.extend(range.lasts);
+        self.bars.extend(range.bars);
+        for (states, blocks) in self.states.iter_mut().zip(range.states) {
+            if !blocks.is_empty() && blocks.len() != symbols.div_ceil(BLOCK) {
+                return Err(format!("{} blocks of {symbols} states", blocks.len()));
+            }
+            for (n, block) in blocks.into_iter().enumerate() {
+                let read = block.read(BLOCK.min(symbols - n * BLOCK));
+                states.push(read.ok_or("no block of states")?.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl SlotHead {
+    pub(super) fn definition(&self) -> Result<Strategy, PictureError> {
+        serde_json::from_str(&self.definition).map_err(|e| PictureError::Damaged(e.to_string()))
+    }
+}
+
+/// Puts out a picture, section by section.
+#[derive(Debug)]
+pub(super) struct Writing {
+    partition: u32,
+    slot: String,
+    chunks: u32,
+    manifest: Manifest,
+}
+
+impl Writing {
+    pub(super) fn start(partition: u32, head: &Head, out: &mut Outputs) -> Self {
         let manifest = Manifest {
             schema: SCHEMA,
-            seq,
-            position: self.position,
-            chunks: messages.len() as u32,
-            sha256: hex::encode(Sha256::digest(&bytes)),
+            seq: head.frame.seq,
+            position: head.position,
+            sections: Vec::new(),
         };
-        let manifest = serde_json::to_vec(&manifest).expect("a manifest is JSON");
-        messages.push(append(format!("{slot}/manifest"), manifest));
-        messages
-    }
-}
-
-/// What `checkpoints` of one partition holds, gathered message by message.
-#[derive(Debug, Default)]
-pub struct Gallery {
-    /// Newest of each key.
-    chunks: BTreeMap<String, (u64, Vec<u8>)>,
-    manifests: BTreeMap<String, Manifest>,
-    unreadable: Vec<String>,
-}
-
-impl Gallery {
-    /// Takes messages in the order of the log.
-    pub fn add(&mut self, messages: &Messages) {
-        for message in messages.iter() {
-            let key = String::from_utf8_lossy(message.key).into_owned();
-            let seq = message
-                .headers
-                .get("Seq")
-                .and_then(|s| std::str::from_utf8(s).ok()?.parse().ok());
-            match (key.split_once('/'), seq) {
-                (Some((slot, "manifest")), _) => match serde_json::from_slice(message.value) {
-                    Ok(manifest) => drop(self.manifests.insert(slot.to_owned(), manifest)),
-                    Err(e) => self.unreadable.push(format!("manifest {key:?}: {e}")),
-                },
-                (Some(_), Some(seq)) => {
-                    drop(self.chunks.insert(key, (seq, message.value.to_vec())))
-                }
-                _ => self.unreadable.push(format!("key {key:?}")),
-            }
-        }
+        let mut writing = Self {
+            partition,
+            slot: head.frame.slot(),
+            chunks: 0,
+            manifest,
+        };
+        writing.section(head, out);
+        writing
     }
 
-    /// The number for the next picture.
-    #[must_use]
-    pub fn next_seq(&self) -> u64 {
-        let seqs = self
-            .manifests
-            .values()
-            .map(|m| m.seq)
-            .chain(self.chunks.values().map(|c| c.0));
-        seqs.max().map_or(0, |seq| seq + 1)
+    /// Puts out the next section.
+    pub(super) fn section(&mut self, section: &impl Serialize, out: &mut Outputs) {
+        let bytes = postcard::to_stdvec(section).expect("a section has a form");
+        let before = self.chunks;
+        for chunk in bytes.chunks(MAX_VALUE_BYTES) {
+            let key = format!("{}/{}", self.slot, self.chunks);
+            out.appends.push(self.append(key, chunk.to_vec()));
+            self.chunks += 1;
+        }
+        self.manifest.sections.push(Section {
+            chunks: self.chunks - before,
+            sha256: hex::encode(Sha256::digest(&bytes)),
+        });
     }
 
-    /// The newest picture not above a position, and what is wrong with newer ones that were passed over.
-    #[must_use]
-    pub fn newest(&self, position: Offset) -> (Option<Picture>, Vec<String>) {
-        let mut wrong = self.unreadable.clone();
-        let mut manifests: Vec<_> = self.manifests.iter().collect();
-        manifests.sort_by_key(|(_, m)| std::cmp::Reverse(m.seq));
-        for (slot, manifest) in manifests {
-            if manifest.position > position {
-                let at = manifest.position;
-                wrong.push(format!(
-                    "checkpoint {} is at offset {at}, above the committed {position}",
-                    manifest.seq
-                ));
-                continue;
-            }
-            match self.read(slot, manifest) {
-                Ok(picture) => return (Some(picture), wrong),
-                Err(why) => wrong.push(format!("checkpoint {}: {why}", manifest.seq)),
-            }
-        }
-        (None, wrong)
+    /// Puts out the manifest: the picture is valid once it is committed.
+    pub(super) fn finish(self, out: &mut Outputs) {
+        let manifest = serde_json::to_vec(&self.manifest).expect("a manifest is JSON");
+        let key = format!("{}/manifest", self.slot);
+        out.appends.push(self.append(key, manifest));
     }
 
-    fn read(&self, slot: &str, manifest: &Manifest) -> Result<Picture, String> {
-        if manifest.schema != SCHEMA {
-            return Err(format!(
-                "has schema {}; this program reads {SCHEMA}",
-                manifest.schema
-            ));
+    fn append(&self, key: String, value: Vec<u8>) -> Append {
+        Append {
+            topic: Topic::Checkpoints,
+            partition: self.partition,
+            key: key.into_bytes(),
+            value,
+            headers: vec![("Seq", self.manifest.seq.to_string().into_bytes())],
         }
-        let mut bytes = Vec::new();
-        for n in 0..manifest.chunks {
-            match self.chunks.get(&format!("{slot}/{n}")) {
-                Some((seq, chunk)) if *seq == manifest.seq => bytes.extend_from_slice(chunk),
-                _ => return Err(format!("lacks chunk {n} of {}", manifest.chunks)),
-            }
-        }
-        if hex::encode(Sha256::digest(&bytes)) != manifest.sha256 {
-            return Err("does not have the digest of its manifest".to_owned());
-        }
-        postcard::from_bytes(&bytes).map_err(|e| e.to_string())
     }
 }

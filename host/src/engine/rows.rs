@@ -1,6 +1,9 @@
 //! Ticks of one partition as columns: what a batch of messages becomes before plugins see it.
 
-use crate::{log::Offset, market::Side};
+use crate::{
+    log::Offset,
+    market::{Record, Side, Tick},
+};
 
 /// Ticks in the order of the log, and the events between them.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +62,70 @@ pub(super) enum EventBody {
 }
 
 impl Rows {
+    pub(super) fn push(&mut self, place: Place, symbol: u32, previous_time: f64, tick: &Tick<'_>) {
+        self.symbol.push(symbol);
+        self.time.push(tick.time);
+        self.open.push(tick.open);
+        self.high.push(tick.high);
+        self.low.push(tick.low);
+        self.close.push(tick.close);
+        self.volume.push(tick.volume);
+        self.previous_time.push(previous_time);
+        self.place.push(place);
+    }
+
+    pub(super) fn push_event(&mut self, place: Place, symbol: Option<u32>, record: Record<'_>) {
+        let (time, body) = match record {
+            Record::Tick(_) => return,
+            Record::OrderBook {
+                time,
+                side,
+                price,
+                quantity,
+                ..
+            } => (
+                time,
+                EventBody::OrderBook {
+                    side,
+                    price,
+                    quantity,
+                },
+            ),
+            Record::NewsSentiment {
+                time,
+                score,
+                magnitude,
+                ..
+            } => (time, EventBody::NewsSentiment { score, magnitude }),
+            Record::MarketData {
+                time,
+                market_cap,
+                pe_ratio,
+                ..
+            } => (
+                time,
+                EventBody::MarketData {
+                    market_cap,
+                    pe_ratio,
+                },
+            ),
+            Record::EconomicIndicator { time, name, value } => (
+                time,
+                EventBody::EconomicIndicator {
+                    name: name.as_ref().into(),
+                    value,
+                },
+            ),
+        };
+        self.events.push(Event {
+            row: self.len(),
+            place,
+            symbol,
+            time,
+            body,
+        });
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.symbol.len()
     }

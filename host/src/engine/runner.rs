@@ -11,19 +11,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CheckpointEvery, Deployment, Owner, takeover::TakeoverError};
+use super::{CheckpointEvery, Deployment, Kept, Owner, takeover::TakeoverError};
 use crate::{
-    log::{Group, Lease, Log, LogError, Offset, Topic},
+    log::{Group, Lease, Log, LogError, Offset},
     plugin::LogLine,
 };
 
 /// How long to wait before a partition that cannot be taken over is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
+/// How long a stop waits for the last steps.
+const STOP_WITHIN: Duration = Duration::from_millis(1500);
+
 /// What the engine of this process is doing.
 #[derive(Debug, Default)]
 pub struct EngineStatus {
     partitions: Mutex<BTreeMap<u32, Progress>>,
+    /// Partitions where retention comes near what a takeover has to replay.
+    endangered: Mutex<BTreeMap<u32, String>>,
     logs: Mutex<BTreeMap<String, Vec<LogLine>>>,
 }
 
@@ -38,6 +43,8 @@ pub struct Progress {
     pub trouble: Option<String>,
     /// Strategies that are on it.
     pub strategies: usize,
+    /// The newest committed checkpoint.
+    pub checkpoint: Option<Kept>,
 }
 
 impl EngineStatus {
@@ -56,6 +63,21 @@ impl EngineStatus {
             .get(strategy)
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// What retention is about to take from whom, in words.
+    #[must_use]
+    pub fn endangered(&self) -> BTreeMap<u32, String> {
+        let endangered = self.endangered.lock();
+        endangered.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_endangered(&self, all: BTreeMap<u32, String>) {
+        let mut endangered = self
+            .endangered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *endangered = all;
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Progress>> {
@@ -181,29 +203,19 @@ fn live(context: &Context, lease: &mut dyn Lease) -> Result<(), TakeoverError> {
             position,
             trouble: None,
             strategies,
+            checkpoint: owner.checkpoint(),
         };
         context.status.lock().insert(lease.partition(), progress);
         context.status.keep_logs(owner.take_logs());
     }
-    owner.finish(lease)
+    let until = Instant::now() + STOP_WITHIN;
+    while !owner.finish(lease, Instant::now())? && Instant::now() < until {}
+    Ok(())
 }
 
-fn wait(stop: &AtomicBool, time: Duration) {
+pub(super) fn wait(stop: &AtomicBool, time: Duration) {
     let until = Instant::now() + time;
     while !stop.load(Ordering::Relaxed) && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// How far each partition of this process is behind the log's end.
-///
-/// # Errors
-/// Where the log does not answer.
-pub fn lag(log: &dyn Log, status: &EngineStatus) -> Result<BTreeMap<u32, u64>, LogError> {
-    let mut lags = BTreeMap::new();
-    for (number, progress) in status.partitions() {
-        let end = log.bounds(Topic::Ticks, number)?.end;
-        lags.insert(number, end.saturating_sub(progress.position));
-    }
-    Ok(lags)
 }

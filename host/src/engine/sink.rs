@@ -56,8 +56,22 @@ pub(super) enum Mode {
     Live,
     /// To come to a state that was live once: nothing is put out but changes that the replay itself brings about.
     Replay,
+    /// As a replay, and the signals are put out that were put out live.
+    Recompute,
     /// To warm a new instance up: nothing is put out.
     WarmUp,
+}
+
+impl Mode {
+    /// Whether plugins are asked for all that they have to say.
+    pub(super) const fn puts_out(self) -> bool {
+        matches!(self, Self::Live | Self::Recompute)
+    }
+
+    /// Whether what failed is recorded, and nothing else fails.
+    pub(super) const fn obeys(self) -> bool {
+        matches!(self, Self::Replay | Self::Recompute)
+    }
 }
 
 /// Writes one partition's outputs.
@@ -133,7 +147,7 @@ impl Sink<'_> {
         wanted: &[u32],
         output: &Output,
     ) {
-        if self.mode != Mode::Live {
+        if !self.mode.puts_out() {
             return;
         }
         let series = stamp.series.len();
@@ -153,7 +167,7 @@ impl Sink<'_> {
             self.append(Topic::Signals, symbol.as_bytes().to_vec(), value);
             self.out.counts.signals += 1;
         }
-        if series == 0 {
+        if series == 0 || self.mode != Mode::Live {
             return;
         }
         for (&row, values) in wanted.iter().zip(output.values.chunks_exact(series)) {

@@ -8,6 +8,7 @@ mod file;
 mod lease;
 mod lock;
 mod place;
+mod read_only;
 mod reader;
 mod retention;
 mod row;
@@ -23,6 +24,7 @@ use file::Connections;
 use lease::Seats;
 use lock::DirectoryLock;
 use place::{Place, Places};
+pub use read_only::ReadOnlyLog;
 use reader::Follower;
 use retention::Retention;
 use std::{
@@ -224,6 +226,15 @@ impl Log for EmbeddedLog {
         Ok(Box::new(lease::Membership::new(&self.shared, group)))
     }
 
+    fn keep_from(&self, topic: Topic, partition: u32, offset: Offset) {
+        // The error is of a partition that there is not.
+        let _ = self.set_floor(topic, partition, offset);
+    }
+
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        self.shared.committed(group, partition)
+    }
+
     fn check(&self) -> Result<(), LogError> {
         if self.writer.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(self.shared.closed());
@@ -247,6 +258,14 @@ impl Shared {
             LogError::Mismatch(format!(
                 "{topic}/{partition} does not exist; {topic} has {partitions} partitions"
             ))
+        })
+    }
+
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        self.place(group.input(), partition)?;
+        self.connections.with(|connection| {
+            schema::load_position(connection, group, partition)
+                .map_err(|error| file::read_error(&self.name, &error))
         })
     }
 

@@ -65,6 +65,22 @@ impl KafkaLog {
     pub fn open(options: Options) -> Result<Self, LogError> {
         let cluster = Arc::new(Cluster::new(options)?);
         topics::prepare(&cluster)?;
+        Self::on(cluster)
+    }
+}
+
+impl KafkaLog {
+    /// Connects to a log that is there already: creates no topic and changes none.
+    ///
+    /// # Errors
+    /// As [`KafkaLog::open`], and [`LogError::Mismatch`] where a topic is missing.
+    pub fn open_existing(options: Options) -> Result<Self, LogError> {
+        let cluster = Arc::new(Cluster::new(options)?);
+        topics::require(&cluster)?;
+        Self::on(cluster)
+    }
+
+    fn on(cluster: Arc<Cluster>) -> Result<Self, LogError> {
         let appender = Appender::new(Arc::clone(&cluster))?;
         let watch = Watch::new(Arc::clone(&cluster))?;
         Ok(Self {
@@ -109,6 +125,10 @@ impl Log for KafkaLog {
             Arc::clone(&self.cluster),
             group,
         )?))
+    }
+
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        self.cluster.committed(group, partition)
     }
 
     fn check(&self) -> Result<(), LogError> {

@@ -39,33 +39,26 @@ pub(super) async fn open_log(
     options: &ServeOptions,
     waits: &Waits,
 ) -> anyhow::Result<Arc<dyn Log>> {
-    match &options.log {
+    match &options.log.url {
         LogUrl::Embedded => {
             let sync = match options.sync {
                 SyncMode::Full => embedded::Sync::Full,
                 SyncMode::Normal => embedded::Sync::Normal,
             };
             let settings = embedded::Options {
-                partitions: options.partitions(),
+                partitions: options.log.partitions(),
                 sync,
                 ..embedded::Options::default()
             };
-            let folder = options.data_dir.clone();
+            let folder = options.log.data_dir.clone();
             let open = move || EmbeddedLog::open(&folder, settings);
             Ok(Arc::new(tokio::task::spawn_blocking(open).await??))
         }
         LogUrl::Kafka(brokers) => {
             let settings = kafka::Options {
-                brokers: brokers.clone(),
-                prefix: options.topic_prefix.clone(),
-                partitions: options.partitions(),
                 replication: options.replication,
                 group_session_timeout: Duration::from_millis(options.session_timeout),
-                extra: options
-                    .kafka
-                    .iter()
-                    .map(|kv| (kv.0.clone(), kv.1.clone()))
-                    .collect(),
+                ..options.log.kafka(brokers)
             };
             Ok(Arc::new(reach(settings, waits).await?))
         }

@@ -88,6 +88,20 @@ pub(crate) fn steps_seen(log: &impl Log, partition: u32) -> Vec<String> {
     signals
 }
 
+/// Who does not join hears of a position too; a broker tells it a moment after the commit was answered.
+fn is_told_as_committed(log: &impl Log, partition: u32, position: Offset) {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let told = log.committed(Group::Engine, partition).expect("an answer");
+        if told == Some(position) {
+            return;
+        }
+        assert!(told < Some(position), "{told:?} was never committed");
+        assert!(Instant::now() < deadline, "{told:?} is not {position}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 pub(crate) fn a_step_commits_its_outputs_and_its_position_together<F: Fixture>() {
     let fixture = F::create();
     let log = fixture.open();
@@ -95,6 +109,7 @@ pub(crate) fn a_step_commits_its_outputs_and_its_position_together<F: Fixture>()
     let mut owner = Owner::of_all(&log, Group::Engine);
     let mut lease = owner.take(1);
     assert_eq!(fence(&mut *lease), None, "nothing was ever committed");
+    assert_eq!(log.committed(Group::Engine, 1).expect("an answer"), None);
     lease.seek(inputs[0].offset).expect("seeks");
     assert!(
         lease.settle(Duration::ZERO).expect("settles"),
@@ -103,6 +118,7 @@ pub(crate) fn a_step_commits_its_outputs_and_its_position_together<F: Fixture>()
     for input in &inputs {
         let text = format!("after {}", input.offset);
         commit(&mut *lease, input.offset + 1, outputs(1, &text));
+        is_told_as_committed(&log, 1, input.offset + 1);
         assert!(
             steps_seen(&log, 1).contains(&text),
             "a settled step can be read"

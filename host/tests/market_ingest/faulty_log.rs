@@ -204,6 +204,10 @@ impl Log for FaultyLog {
         }))
     }
 
+    fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
+        self.log.committed(group, partition)
+    }
+
     fn check(&self) -> Result<(), LogError> {
         self.log.check()
     }

@@ -4,8 +4,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use wigwag::{
+    engine::{Outputs, Partition},
     log::{Messages, Offset, Topic},
     plugin::{BUILT_IN, Compiler, Digest, Limits, Plugin, Runtime},
     strategy::{Input, Strategy},
@@ -111,4 +112,59 @@ pub(crate) fn messages(lines: &[String], a_message: usize, first: Offset) -> Mes
         );
     }
     messages
+}
+
+/// MA, EMA and RSI, as a new service has them.
+pub(crate) fn built_ins() -> Partition {
+    let mut partition = Partition::new(0, 0);
+    add(&mut partition, "ma-20", "ma", json!({}));
+    add(&mut partition, "ema-20", "ema", json!({}));
+    add(&mut partition, "rsi-14", "rsi", json!({}));
+    partition
+}
+
+pub(crate) fn add(partition: &mut Partition, id: &str, name: &str, params: Value) {
+    let mut outputs = Outputs::default();
+    partition.start(
+        strategy(id, name, params),
+        plugin(name),
+        &Messages::new(),
+        0,
+        false,
+        &mut outputs,
+    );
+}
+
+/// What a partition puts out on a topic, as text, for some strategies.
+pub(crate) fn put_out(outputs: &Outputs, topic: Topic, of: impl Fn(&str) -> bool) -> Vec<String> {
+    let texts = outputs.appends.iter().filter(|a| a.topic == topic);
+    let texts = texts.map(|a| String::from_utf8(a.value.clone()).expect("JSON text"));
+    texts
+        .filter(|t| {
+            of(
+                serde_json::from_str::<Value>(t).expect("JSON text")["strategy"]
+                    .as_str()
+                    .expect("JSON text"),
+            )
+        })
+        .collect()
+}
+
+pub(crate) fn signals(outputs: &Outputs) -> Vec<String> {
+    put_out(outputs, Topic::Signals, |_| true)
+}
+
+/// In one order for all splits: within a step each strategy puts out its signals in turn.
+pub(crate) fn sorted(mut texts: Vec<String>) -> Vec<String> {
+    texts.sort();
+    texts
+}
+
+/// Ticks of which those of S1 at some places have the close at which `misbehave` misbehaves.
+pub(crate) fn provoking(ticks: usize, at: &[usize]) -> Vec<String> {
+    let mut lines = walk(4, ticks);
+    for &n in at {
+        lines[n] = tick("S1", 1_700_000_000.0 + n as f64 * 0.1, 666.0);
+    }
+    lines
 }

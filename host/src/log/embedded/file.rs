@@ -46,6 +46,8 @@ pub(super) struct Opened {
 pub(super) struct Connections {
     path: PathBuf,
     name: String,
+    /// Nobody writes the file, nor can its WAL be looked at.
+    is_immutable: bool,
     idle: Mutex<Option<Vec<Connection>>>,
 }
 
@@ -73,7 +75,7 @@ pub(super) fn open(directory: &DirectoryLock, options: Options) -> Result<Opened
     let read = |error: rusqlite::Error| read_error(&name, &error);
     let connection = open_to_write(&path).map_err(read)?;
     if !is_empty {
-        schema::check(&connection, &name, partitions)?;
+        schema::check(&connection, &name, Some(partitions))?;
     }
     prepare(&connection, sync).map_err(read)?;
     let places = Places::new(partitions);
@@ -101,11 +103,7 @@ pub(super) fn open(directory: &DirectoryLock, options: Options) -> Result<Opened
     directory.set_watermark(committed)?;
     let checkpoints = open_to_write(&path).map_err(read)?;
     prepare(&checkpoints, sync).map_err(read)?;
-    let connections = Connections {
-        path,
-        name: name.clone(),
-        idle: Mutex::new(Some(Vec::new())),
-    };
+    let connections = Connections::new(path, name.clone());
     Ok(Opened {
         name,
         connection,
@@ -114,6 +112,44 @@ pub(super) fn open(directory: &DirectoryLock, options: Options) -> Result<Opened
         places,
         positions,
     })
+}
+
+/// Opens the database that another may be writing, or that nobody may write.
+pub(super) fn open_to_read(directory: &Path) -> Result<Connections, LogError> {
+    let path = directory.join("log.db");
+    let name = path.display().to_string();
+    if !path.exists() {
+        let detail = "there is no such file; is this the data folder of a service?".to_owned();
+        return Err(LogError::Unavailable { log: name, detail });
+    }
+    let mut wal = path.clone().into_os_string();
+    wal.push("-wal");
+    let has_wal = Path::new(&wal).metadata().is_ok_and(|wal| wal.len() > 0);
+    let mut connections = Connections::new(path, name);
+    let look = |connections: &Connections| {
+        connections.with(|connection| {
+            connection
+                .query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))
+                .map_err(|error| read_error(&connections.name, &error))
+        })
+    };
+    match look(&connections) {
+        // The index of the WAL is not there, and cannot be made.
+        Err(LogError::Unavailable { .. }) if !has_wal => {
+            connections.is_immutable = true;
+            look(&connections)?;
+        }
+        Err(LogError::Unavailable { log, detail }) => {
+            let detail = format!(
+                "{detail}; its newest commits are in {0}, which can be read where {1}-shm is there or can be made: copy the folder",
+                Path::new(&wal).display(),
+                connections.name
+            );
+            return Err(LogError::Unavailable { log, detail });
+        }
+        looked => looked?,
+    }
+    Ok(connections)
 }
 
 fn check_watermark(
@@ -179,6 +215,20 @@ fn prepare(connection: &Connection, sync: Sync) -> rusqlite::Result<()> {
 }
 
 impl Connections {
+    const fn new(path: PathBuf, name: String) -> Self {
+        Self {
+            path,
+            name,
+            is_immutable: false,
+            idle: Mutex::new(Some(Vec::new())),
+        }
+    }
+
+    /// The file, as messages name it.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Lends a connection.
     pub(super) fn with<T>(
         &self,
@@ -220,7 +270,14 @@ impl Connections {
 
     fn open(&self) -> Result<Connection, LogError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let opened = Connection::open_with_flags(&self.path, flags).and_then(|connection| {
+        let opened = match self.is_immutable {
+            false => Connection::open_with_flags(&self.path, flags),
+            true => Connection::open_with_flags(
+                immutable_uri(&self.path),
+                flags | OpenFlags::SQLITE_OPEN_URI,
+            ),
+        };
+        let opened = opened.and_then(|connection| {
             connection.busy_timeout(BUSY)?;
             connection.pragma_update(None, "cache_size", -1024)?;
             connection.set_prepared_statement_cache_capacity(256);
@@ -228,6 +285,21 @@ impl Connections {
         });
         opened.map_err(|error| read_error(&self.name, &error))
     }
+}
+
+/// The name by which SQLite takes a file as one that nobody writes.
+fn immutable_uri(path: &Path) -> String {
+    let mut uri = String::from("file:");
+    for c in path.to_string_lossy().chars() {
+        match c {
+            '%' => uri.push_str("%25"),
+            '?' => uri.push_str("%3f"),
+            '#' => uri.push_str("%23"),
+            c => uri.push(c),
+        }
+    }
+    uri.push_str("?immutable=1");
+    uri
 }
 
 /// What failed to be read is damaged, unless SQLite says that it never looked.

@@ -108,6 +108,12 @@ impl DirectoryLock {
     }
 }
 
+/// The watermark of a directory that another may own; none where there is none, or it cannot be read.
+pub(super) fn read_watermark(directory: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(directory.join(LOCK_FILE)).ok()?;
+    text.lines().nth(1)?.trim().parse().ok()
+}
+
 impl Watermark {
     pub(super) fn set(&self, committed: u64) -> io::Result<()> {
         self.0

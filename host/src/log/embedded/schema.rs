@@ -81,8 +81,13 @@ fn create_topic(connection: &Connection, places: &Places, topic: Topic) -> rusql
     Ok(())
 }
 
-/// Whether the database is ours, of this schema, with these partitions and topics.
-pub(super) fn check(connection: &Connection, name: &str, partitions: u32) -> Result<(), LogError> {
+/// Whether the database is ours, of this schema, with these topics, and partitions where they are known; tells how many
+/// it has.
+pub(super) fn check(
+    connection: &Connection,
+    name: &str,
+    partitions: Option<u32>,
+) -> Result<u32, LogError> {
     let read = |error: rusqlite::Error| read_error(name, &error);
     let pragma = |pragma| {
         connection
@@ -109,12 +114,13 @@ pub(super) fn check(connection: &Connection, name: &str, partitions: u32) -> Res
             |row| row.get(0),
         )
         .map_err(read)?;
-    if stored != partitions {
+    if let Some(partitions) = partitions.filter(|&partitions| partitions != stored) {
         let text = format!(
             "{name} has {stored} partitions, {partitions} are configured; the number can never change: configure {stored}, or use another directory"
         );
         return Err(LogError::Mismatch(text));
     }
+    let partitions = stored;
     let mut topics = connection
         .prepare("SELECT substr(name, 7) FROM settings WHERE name LIKE 'topic %' ORDER BY name")
         .map_err(read)?;
@@ -133,7 +139,7 @@ pub(super) fn check(connection: &Connection, name: &str, partitions: u32) -> Res
         );
         return Err(LogError::Mismatch(text));
     }
-    Ok(())
+    Ok(partitions)
 }
 
 pub(super) fn load_bounds(connection: &Connection, place: &Place) -> rusqlite::Result<()> {
@@ -155,6 +161,18 @@ pub(super) fn load_bounds(connection: &Connection, place: &Place) -> rusqlite::R
     place.set_start(start);
     place.set_end(end.max(newest.unwrap_or(0)));
     Ok(())
+}
+
+pub(super) fn load_position(
+    connection: &Connection,
+    group: Group,
+    partition: u32,
+) -> rusqlite::Result<Option<Offset>> {
+    let sql = "SELECT position FROM positions WHERE consumers = ?1 AND partition = ?2";
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![group.name(), partition], |row| row.get(0))
+        .optional()
 }
 
 pub(super) fn load_positions(connection: &Connection) -> rusqlite::Result<Positions> {

@@ -199,6 +199,35 @@ impl Cluster {
         }
     }
 
+    /// The committed position of a group, asked for by a client that never joins it. One that is just being committed
+    /// is none yet, and is not waited for.
+    pub(super) fn committed(
+        &self,
+        group: Group,
+        partition: u32,
+    ) -> Result<Option<Offset>, LogError> {
+        let mut config = self.settings();
+        config
+            .set("group.id", self.group(group))
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_uncommitted");
+        let asking: BaseConsumer<Plain> = self.create(config, Plain(Arc::clone(&self.health)))?;
+        let topic = group.input();
+        let found = self.ask("committed position", topic, partition, |left| {
+            let place = list(self.name(topic), partition, KafkaOffset::Invalid)?;
+            let answer = asking.committed_offsets(place, left)?;
+            let elements = answer.elements();
+            let element = elements.first().ok_or(KafkaError::NoMessageReceived)?;
+            element.error()?;
+            Ok(element.offset())
+        });
+        retire(asking);
+        match found? {
+            KafkaOffset::Offset(found) => Ok(Some(offset(found))),
+            _ => Ok(None),
+        }
+    }
+
     /// Asks about a partition, again where its leader is just changing, as it also is when a topic is new.
     fn ask<T>(
         &self,

@@ -39,7 +39,17 @@ const ABORT_LIMIT: Duration = Duration::from_secs(3);
 /// The broker aborts what is open for so long: readers wait no longer for a dead member without successor.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(15);
 /// Between two looks at the messages under way.
-const SERVE_INTERVAL: Duration = Duration::from_micros(200);
+const SERVE_INTERVAL: Duration = Duration::from_millis(1);
+/// What is handed to the client before it is waited for: less than one batch of a partition. While messages whose
+/// linger is over wait behind five *messages* in flight of their partition, librdkafka's broker thread spins
+/// (`rd_kafka_msgq_allow_wakeup_at` wakes it at once, `rd_kafka_toppar_producer_serve` then finds no room), and on a
+/// small machine starves the broker, whose answer it waits for, and the heartbeats.
+const WINDOW_BYTES: usize = 1_500_000;
+const BATCH_BYTES: usize = 1_900_000;
+/// What a message takes of a batch beside key and value.
+const FRAMING_BYTES: usize = 100;
+/// Longer than it takes to hand a window over, so that nothing goes out in pieces; a flush ends it.
+const LINGER: Duration = Duration::from_millis(20);
 /// Before a call, or a step that a rebalance came across, is tried again.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(2);
 
@@ -85,8 +95,9 @@ impl Committer {
             // some milliseconds; the default waits 100.
             .set("retry.backoff.ms", "2")
             .set("retry.backoff.max.ms", "100")
-            // All messages of a step are there at once: nothing is gained by waiting for more.
-            .set("linger.ms", "0");
+            .set("linger.ms", LINGER.as_millis().to_string())
+            .set("batch.size", BATCH_BYTES.to_string())
+            .set("batch.num.messages", "1000000");
         let deliveries = Deliveries {
             health: Arc::clone(cluster.health()),
             failed: Mutex::new(None),
@@ -210,12 +221,6 @@ impl Committer {
     fn attempt(&self, step: &Step, deadline: Instant) -> Result<(), Fault> {
         self.producer.context().take_failure();
         let fault = |what: &str, error: &KafkaError| Fault::new(what, error, self.cluster.health());
-        let late = |what: &str| {
-            Fault::late(format!(
-                "{what} took more than {} s",
-                COMMIT_LIMIT.as_secs()
-            ))
-        };
         self.producer
             .begin_transaction()
             .map_err(|error| fault("begin", &error))?;
@@ -238,7 +243,14 @@ impl Committer {
                 .send_offsets_to_transaction(&positions, &member, left(deadline))
         })
         .map_err(|error| fault("position", &error))?;
+        let mut window = 0;
         for append in &step.appends {
+            let bytes = append.key.len() + append.value.len() + FRAMING_BYTES;
+            if window + bytes > WINDOW_BYTES {
+                self.arrive(deadline)?;
+                window = 0;
+            }
+            window += bytes;
             let name = self.cluster.name(append.topic);
             let mut waiting = record(name, append, ());
             while let Err((error, back)) = self.producer.send(waiting) {
@@ -249,21 +261,16 @@ impl Committer {
                     ));
                 }
                 if Instant::now() >= deadline {
-                    return Err(late("queueing its messages"));
+                    return Err(Fault::late("queueing its messages"));
                 }
                 self.serve();
                 waiting = back;
             }
         }
         // With messages under way, `commit_transaction` waits in steps of 100 ms.
-        while self.producer.in_flight_count() > 0 {
-            if Instant::now() >= deadline {
-                return Err(late("appending its messages"));
-            }
-            self.serve();
-        }
+        self.arrive(deadline)?;
         if let Some(detail) = self.producer.context().take_failure() {
-            return Err(Fault::late(detail));
+            return Err(Fault::refused(detail));
         }
         self.until(deadline, || {
             self.producer.commit_transaction(left(deadline))
@@ -271,11 +278,27 @@ impl Committer {
         .map_err(|error| fault("commit", &error))
     }
 
-    /// Hears which messages arrived. The crate's `poll` spins through the last millisecond of its time, so that it is
-    /// given none.
+    /// Waits until all that was handed to the client has arrived.
+    fn arrive(&self, deadline: Instant) -> Result<(), Fault> {
+        while self.producer.in_flight_count() > 0 {
+            if Instant::now() >= deadline {
+                return Err(Fault::late("appending its messages"));
+            }
+            self.serve();
+        }
+        Ok(())
+    }
+
+    /// Sends what waits, and hears which messages arrived. The crate's `flush` gives the client no time to see that it
+    /// flushes, and its `poll` spins through the last millisecond of its time, so that it is given none.
     fn serve(&self) {
+        let wait_ms = SERVE_INTERVAL.as_millis() as i32;
+        #[expect(unsafe_code, reason = "the crate offers no flush that takes time")]
+        // SAFETY: the pointer is that of a producer that lives as long as `self`; librdkafka is thread-safe.
+        unsafe {
+            rdkafka::bindings::rd_kafka_flush(self.producer.client().native_ptr(), wait_ms)
+        };
         self.producer.poll(Duration::ZERO);
-        thread::sleep(SERVE_INTERVAL);
     }
 
     /// Repeats a call that the client says may be repeated.
@@ -376,7 +399,12 @@ impl Fault {
         }
     }
 
-    const fn late(detail: String) -> Self {
+    fn late(what: &str) -> Self {
+        let limit_s = COMMIT_LIMIT.as_secs();
+        Self::refused(format!("{what} took more than {limit_s} s"))
+    }
+
+    const fn refused(detail: String) -> Self {
         Self {
             detail,
             fatal: false,

@@ -40,6 +40,19 @@ pub(super) fn prepare(cluster: &Arc<Cluster>) -> Result<(), LogError> {
     check_settings(cluster, &admin)
 }
 
+/// Refuses a cluster that does not hold all topics.
+pub(super) fn require(cluster: &Cluster) -> Result<(), LogError> {
+    let missing = lacking(cluster, &metadata(cluster)?)?;
+    let Some(&topic) = missing.first() else {
+        return Ok(());
+    };
+    Err(LogError::Mismatch(format!(
+        "topic \"{}\" does not exist on {}; a service makes it: are brokers and prefix its own?",
+        cluster.name(topic),
+        cluster.options().brokers
+    )))
+}
+
 fn metadata(cluster: &Cluster) -> Result<Metadata, LogError> {
     cluster
         .client()

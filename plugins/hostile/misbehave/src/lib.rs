@@ -1,7 +1,10 @@
 //! A plugin for tests: behaves until a close equals `at`, and then does what `how` says. Its signals tell what
-//! state it has: one at each tenth tick of a symbol, with the number of ticks seen.
+//! state it has: one at each tenth tick of a symbol, with the number of ticks seen, and a strength that falls with each
+//! economic indicator seen, which belongs to no symbol.
 
-use wigwag_plugin::{Column, Out, ParamError, Series, Strategy, Tick};
+use wigwag_plugin::{
+    Column, Event, EventKind, Out, ParamError, RestoreError, Series, Snapshot, Strategy, Tick,
+};
 
 /// What it does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,19 +57,26 @@ wigwag_plugin::snapshot!(State { ticks });
 
 /// The strategy.
 #[derive(Debug)]
-pub struct Misbehave(Params);
+pub struct Misbehave {
+    params: Params,
+    indicators: u32,
+}
 
 impl Strategy for Misbehave {
     const NAME: &'static str = "misbehave";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const HELP: &'static str = "Misbehaves in a given way at a given close.";
     const COLUMNS: &'static [Column] = &[Column::Close];
+    const EVENTS: &'static [EventKind] = &[EventKind::EconomicIndicator];
     const SERIES: &'static [Series] = &[Series::own_pane("ticks", "Ticks seen of the symbol.")];
     type Params = Params;
     type State = State;
 
     fn new(params: Params) -> Result<Self, ParamError> {
-        Ok(Self(params))
+        Ok(Self {
+            params,
+            indicators: 0,
+        })
     }
 
     fn warm_up_ticks(&self) -> u32 {
@@ -80,15 +90,27 @@ impl Strategy for Misbehave {
     fn on_tick(&mut self, state: &mut State, tick: &Tick<Self>, out: &mut Out<'_, Self>) {
         state.ticks += 1;
         out.values([Some(f64::from(state.ticks))]);
-        if self.0.how == How::Dear {
+        if self.params.how == How::Dear {
             std::hint::black_box((0..100_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)));
         }
-        if tick.close() == self.0.at {
-            misbehave(self.0.how, out);
+        if tick.close() == self.params.at {
+            misbehave(self.params.how, out);
         }
         if state.ticks.is_multiple_of(10) {
-            out.buy(0.5, "another ten ticks");
+            out.buy(1.0 / f64::from(2 + self.indicators), "another ten ticks");
         }
+    }
+
+    fn on_event(&mut self, _: Option<&mut State>, _: &Event) {
+        self.indicators += 1;
+    }
+
+    fn snapshot_shared(&self, bytes: &mut Vec<u8>) {
+        self.indicators.snapshot(bytes);
+    }
+
+    fn restore_shared(&mut self, bytes: &mut &[u8]) -> Result<(), RestoreError> {
+        self.indicators.restore(bytes)
     }
 }
 
