@@ -301,17 +301,23 @@ impl Cluster {
         let name = self.name(Topic::Ticks);
         let metadata = self.asking.fetch_metadata(Some(name), WATCH_LIMIT);
         self.listen();
-        let metadata = metadata.map_err(|error| Silence::Away(self.health.told(&error)))?;
+        let metadata = metadata.map_err(|error| {
+            let told = self.health.told(&error);
+            match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::BrokerTransportFailure) => Silence::Away(told),
+                _ => Silence::Lame(told),
+            }
+        })?;
         let partitions = metadata
             .topics()
             .first()
             .map_or(&[][..], |topic| topic.partitions());
         match partitions.iter().find(|partition| partition.leader() < 0) {
-            Some(partition) => Err(Silence::Leaderless(format!(
+            Some(partition) => Err(Silence::Lame(format!(
                 "{name}/{} has no leader",
                 partition.id()
             ))),
-            None if partitions.is_empty() => Err(Silence::Leaderless(format!(
+            None if partitions.is_empty() => Err(Silence::Lame(format!(
                 "topic \"{name}\" does not exist any more"
             ))),
             None => Ok(()),
@@ -321,10 +327,10 @@ impl Cluster {
 
 /// Why a cluster does not do its work.
 enum Silence {
-    /// No broker answers.
+    /// No broker is connected.
     Away(String),
-    /// A broker does, and a partition is led by none.
-    Leaderless(String),
+    /// One is, and is slow, or a partition is led by none: what waits may still arrive.
+    Lame(String),
 }
 
 /// Whether the same question will be answered soon.
@@ -516,7 +522,7 @@ impl Watch {
                 let mut seen = asking.health.seen();
                 (seen.answers, seen.away) = match answers {
                     Ok(()) => (Ok(()), None),
-                    Err(Silence::Leaderless(detail)) => (Err(detail), None),
+                    Err(Silence::Lame(detail)) => (Err(detail), None),
                     Err(Silence::Away(detail)) => (Err(detail.clone()), Some(detail)),
                 };
                 seen.alarmed = false;

@@ -176,7 +176,9 @@ impl KafkaLease {
             },
         );
         for gap in gaps {
-            self.explain(gap)?;
+            // The messages behind it are handed over already: this lease must not be polled again.
+            self.explain(gap)
+                .map_err(|error| self.lost(&error.to_string()))?;
         }
         Ok(stopped)
     }
