@@ -401,3 +401,37 @@ fn wait_for(appended: wigwag::log::Appended) {
         .unwrap();
     runtime.block_on(appended).unwrap();
 }
+
+#[test]
+fn a_quarantine_at_the_end_of_a_replay_is_in_the_next_checkpoint() {
+    let at: Vec<usize> = (0..5).map(|n| 1 + n * 4).collect();
+    // Nothing is behind the row that was one too many.
+    let lines = &provoking(400, &at)[..18];
+    let all = messages(lines, 3, 0);
+    let live = |partition: &mut Partition| {
+        let mut outputs = Outputs::default();
+        add(partition, "bad", "misbehave", json!({ "how": "panic" }));
+        partition.feed(all.iter(), &mut outputs);
+        put_out(&outputs, Topic::Changes, |_| true)
+    };
+    let changes: Vec<wigwag::change::Change> = live(&mut Partition::new(0, 0))
+        .iter()
+        .map(|c| serde_json::from_str(c).unwrap())
+        .collect();
+    assert_eq!(changes.len(), 6, "five rows and the quarantine");
+
+    let (mut replayed, mut outputs) = (Partition::new(0, 0), Outputs::default());
+    add(&mut replayed, "bad", "misbehave", json!({ "how": "panic" }));
+    for change in &changes {
+        replayed.obey(change);
+        replayed.note(change);
+    }
+    replayed.replay(all.iter(), &mut outputs);
+    replayed.take_picture(&mut Album::default(), &mut outputs);
+    let (picture, _) = gallery(&outputs.appends).newest(6);
+    let picture = picture.unwrap();
+    let resumed = Partition::resume(0, picture, &find, &mut outputs).unwrap();
+    let status: Vec<_> = resumed.status().collect();
+    let reason = status[0].quarantined.as_deref().unwrap_or_default();
+    assert!(reason.contains("failed at 5 of 10000 rows"), "{status:?}");
+}
