@@ -156,7 +156,7 @@ fn values(log: &dyn Log, topic: Topic) -> Vec<Vec<u8>> {
     values
 }
 
-/// Runs owners to the end of the log, each killed after so many turns, and says from where each went on.
+/// Runs owners to the end of the log, each killed after so many turns, and says how many were.
 fn run(log: &Arc<Told>, every: CheckpointEvery, turns: &[usize]) -> usize {
     let end = log.bounds(Topic::Ticks, 0).unwrap().end;
     let mut member = log.join(Group::Engine).unwrap();
@@ -167,6 +167,9 @@ fn run(log: &Arc<Told>, every: CheckpointEvery, turns: &[usize]) -> usize {
         let mut owner = Owner::take_over(log, two, every, &mut lease, Instant::now()).unwrap();
         for _ in 0..*turns.next().unwrap() {
             owner.turn(&mut lease, Instant::now()).unwrap();
+            if owner.progress().0 == end {
+                break;
+            }
         }
         if owner.progress().0 == end {
             while !owner.finish(&mut lease, Instant::now()).unwrap() {}
@@ -210,9 +213,9 @@ fn owners_killed_while_they_keep_checkpoints_lose_and_repeat_nothing() {
     let last = *floors.last().unwrap();
     assert!(0 < last && last < newest, "{last} of {newest}");
     let before = Gallery::search(&*log, 0, newest - 1).unwrap().picture;
-    assert_eq!(
-        before.unwrap().position(),
-        last,
-        "the one before the newest"
+    let before = before.unwrap().position();
+    assert!(
+        last <= before,
+        "{last}; the one before the newest is {before}"
     );
 }
