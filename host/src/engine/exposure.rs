@@ -149,6 +149,8 @@ impl Exposure {
         scene: &mut Scene<'_>,
         out: &mut Outputs,
     ) -> Result<bool, SlotFailure> {
+        // A tick that was dropped, as late or as a repeat, is followed by no run that captures them.
+        self.capture_pending(scene.slots, scene.symbols)?;
         let until = self.next.saturating_add(symbols);
         while self.next < self.symbols && self.next < until {
             self.capture_block(scene)?;
