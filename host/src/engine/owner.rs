@@ -38,7 +38,7 @@ const MAX_STEP_BYTES: usize = 16 << 20;
 pub struct CheckpointEvery {
     /// After this many rows: bounds what a failed instance replays, and the memory held for it.
     pub rows: usize,
-    /// After this long, if there was any row or change: bounds the replay of a takeover.
+    /// After this long, if there was any message or change: bounds the replay of a takeover.
     pub interval: Duration,
 }
 
@@ -67,9 +67,9 @@ pub struct Owner {
     in_hand: bool,
     submitted_at: Instant,
     checkpoint_at: Instant,
-    /// Whether a strategy came or went since the newest checkpoint. Without one a takeover warms it up again, from
-    /// ticks that retention removes in the end, however long no other tick comes.
-    changed: bool,
+    /// Whether there was a message or a change since the newest checkpoint. Without a new one, a takeover in the far
+    /// future would need these ticks, which retention has removed by then, even where none of them counted.
+    unkept: bool,
     /// Version of the deployment that was looked at.
     deployed: Option<u64>,
     /// Room for what is read.
@@ -95,7 +95,7 @@ impl Owner {
             partition,
             next_picture,
             outputs,
-            changed,
+            unkept,
         } = taken;
         let position = partition.position().max(committed.unwrap_or(0));
         lease.seek(position)?;
@@ -112,7 +112,7 @@ impl Owner {
             in_hand: false,
             submitted_at: now,
             checkpoint_at: now,
-            changed,
+            unkept,
             deployed: None,
             messages: Messages::new(),
         })
@@ -151,6 +151,7 @@ impl Owner {
         let patience = if nothing_to_do { IDLE } else { Duration::ZERO };
         self.messages.clear();
         lease.poll(&mut self.messages, POLL_BYTES, patience)?;
+        self.unkept |= !self.messages.is_empty();
         let before = self.outputs.appends.len();
         self.partition.feed(self.messages.iter(), &mut self.outputs);
         self.bytes += self.outputs.appends[before..]
@@ -172,7 +173,7 @@ impl Owner {
         if self.in_hand {
             return Ok(false);
         }
-        if self.changed || self.partition.rows_since_checkpoint() > 0 {
+        if self.unkept {
             self.checkpoint(now);
         }
         if self.is_empty() {
@@ -209,7 +210,7 @@ impl Owner {
             interval,
         } = self.every;
         let due = now.duration_since(self.checkpoint_at) >= interval;
-        if rows >= most || due && (rows > 0 || self.changed) {
+        if rows >= most || due && self.unkept {
             self.checkpoint(now);
         }
     }
@@ -222,7 +223,7 @@ impl Owner {
         self.bytes += messages.iter().map(|m| m.value.len()).sum::<usize>();
         self.outputs.appends.extend(messages);
         self.checkpoint_at = now;
-        self.changed = false;
+        self.unkept = false;
         metrics::histogram!("wigwag_engine_checkpoint_seconds")
             .record(started.elapsed().as_secs_f64());
     }
@@ -245,7 +246,7 @@ impl Owner {
             };
             self.partition
                 .stop(&strategy.id, why, false, &mut self.outputs);
-            self.changed = true;
+            self.unkept = true;
             tracing::info!(
                 partition = self.number,
                 strategy = strategy.id,
@@ -273,7 +274,7 @@ impl Owner {
                 false,
                 &mut self.outputs,
             );
-            self.changed = true;
+            self.unkept = true;
             let (position, id) = (self.partition.position(), &strategy.id);
             tracing::info!(
                 partition = self.number,

@@ -75,8 +75,8 @@ pub(super) struct TakenOver {
     pub(super) next_picture: u64,
     /// What the replay itself brought about; belongs into the first step.
     pub(super) outputs: Outputs,
-    /// Whether there was any change since the checkpoint that it began with.
-    pub(super) changed: bool,
+    /// Whether there was a message or a change since the checkpoint that it began with.
+    pub(super) unkept: bool,
 }
 
 pub(super) fn take_over(
@@ -164,11 +164,12 @@ pub(super) fn take_over(
         millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         "partition taken over"
     );
+    let unkept = partition.position() > from || !changes.is_empty();
     Ok(TakenOver {
         partition,
         next_picture: gallery.next_seq(),
         outputs,
-        changed: !changes.is_empty(),
+        unkept,
     })
 }
 

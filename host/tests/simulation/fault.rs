@@ -13,7 +13,7 @@ use super::{
     cluster::{Cluster, PARTITIONS, lock},
     commit::Fate,
     partition_log::Isolation,
-    world::World,
+    world::{LONGEST_MS, World},
 };
 
 /// What goes wrong; the numbers are those of the table of faults.
@@ -85,7 +85,7 @@ impl World {
         let now_ms = self.now_ms();
         let at = self.dice.random_range(0..self.places.len());
         let partition = self.dice.random_range(0..PARTITIONS);
-        let until_ms = now_ms + self.dice.random_range(100..4_000);
+        let until_ms = now_ms + self.dice.random_range(100..LONGEST_MS);
         let place = &mut self.places[at];
         let client = place.node.client;
         let runs = place.runs();
@@ -143,6 +143,7 @@ impl World {
     fn stranger(&mut self, partition: u32, ends_ms: u64) {
         let topics = [
             Topic::Checkpoints,
+            Topic::Changes,
             Topic::Changes,
             Topic::Signals,
             Topic::Ticks,
