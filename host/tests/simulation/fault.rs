@@ -121,7 +121,11 @@ impl World {
                 self.fate(fate);
             }
             Fault::Down => lock(&self.cluster).down_until_ms = until_ms,
-            Fault::Stranger => self.stranger(partition, until_ms),
+            Fault::Stranger => {
+                // Another's time limit may be far above ours.
+                let ends_ms = now_ms + self.dice.random_range(1_000..4 * LONGEST_MS);
+                self.stranger(partition, ends_ms);
+            }
             Fault::Damage => self.damage(partition),
             Fault::Compaction => {
                 let mut cluster = lock(&self.cluster);

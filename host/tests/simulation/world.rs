@@ -131,7 +131,7 @@ impl World {
         }
         self.heal()?;
         // Whatever others left open is over then.
-        lock(&self.cluster).pass(LONGEST_MS);
+        lock(&self.cluster).pass(4 * LONGEST_MS);
         oracle::judge(&self.cluster)
     }
 
