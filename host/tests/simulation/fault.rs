@@ -13,7 +13,7 @@ use super::{
     cluster::{Cluster, PARTITIONS, lock},
     commit::Fate,
     partition_log::Isolation,
-    world::World,
+    world::{LONGEST_MS, World},
 };
 
 /// What goes wrong; the numbers are those of the table of faults.
@@ -85,7 +85,7 @@ impl World {
         let now_ms = self.now_ms();
         let at = self.dice.random_range(0..self.places.len());
         let partition = self.dice.random_range(0..PARTITIONS);
-        let until_ms = now_ms + self.dice.random_range(100..4_000);
+        let until_ms = now_ms + self.dice.random_range(100..LONGEST_MS);
         let place = &mut self.places[at];
         let client = place.node.client;
         let runs = place.runs();
@@ -121,7 +121,11 @@ impl World {
                 self.fate(fate);
             }
             Fault::Down => lock(&self.cluster).down_until_ms = until_ms,
-            Fault::Stranger => self.stranger(partition, until_ms),
+            Fault::Stranger => {
+                // Another's time limit may be far above ours.
+                let ends_ms = now_ms + self.dice.random_range(1_000..4 * LONGEST_MS);
+                self.stranger(partition, ends_ms);
+            }
             Fault::Damage => self.damage(partition),
             Fault::Compaction => {
                 let mut cluster = lock(&self.cluster);
@@ -143,6 +147,7 @@ impl World {
     fn stranger(&mut self, partition: u32, ends_ms: u64) {
         let topics = [
             Topic::Checkpoints,
+            Topic::Changes,
             Topic::Changes,
             Topic::Signals,
             Topic::Ticks,

@@ -38,15 +38,15 @@ pub(crate) struct Failed {
     lines: Vec<String>,
 }
 
-/// The seed that is wanted alone.
-pub(crate) fn one() -> Option<u64> {
-    let seed = std::env::var_os("WIGWAG_SEED")?;
-    Some(
-        seed.to_str()
-            .unwrap()
-            .parse()
-            .expect("WIGWAG_SEED is a number"),
-    )
+/// The seeds that are wanted alone: `n`, or `n..m`.
+pub(crate) fn wanted() -> Option<Range<u64>> {
+    let wanted = std::env::var_os("WIGWAG_SEED")?;
+    let wanted = wanted.to_str().unwrap();
+    let number = |text: &str| text.parse().expect("WIGWAG_SEED is n or n..m");
+    Some(match wanted.split_once("..") {
+        Some((first, end)) => number(first)..number(end),
+        None => number(wanted)..number(wanted) + 1,
+    })
 }
 
 pub(crate) fn run_seeds(seeds: Range<u64>, planted: Option<Planted>) -> Seeds {
@@ -128,6 +128,23 @@ fn shortened(failed: Failed) -> Failed {
         steps,
         why: ended.err().unwrap_or(failed.why),
         lines: story.lines,
+    }
+}
+
+impl fmt::Display for Seeds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Story {
+            steps,
+            faults,
+            takeovers,
+            ..
+        } = &self.story;
+        let (ran, faults) = (self.ran, faults.len());
+        let a_minute = ran as f64 * 60.0 / self.elapsed.as_secs_f64();
+        write!(
+            f,
+            "{ran} seeds, {a_minute:.0} a minute: {steps} steps, {faults} faults, {takeovers} takeovers"
+        )
     }
 }
 

@@ -24,6 +24,9 @@ use super::{
 /// Processes at a time.
 const NODES: usize = 2;
 
+/// How long a fault lasts at most.
+pub(crate) const LONGEST_MS: u64 = 5_000;
+
 /// Rounds after which all must have come to the end once no fault happens any more.
 const HEALING_ROUNDS: usize = 400;
 
@@ -106,10 +109,7 @@ impl World {
     }
 
     fn live(&mut self, steps: usize) -> Result<(), String> {
-        // Of the whole seed, so that fewer steps of it go the same way.
-        let faults: Vec<usize> = (0..self.dice.random_range(1..=5))
-            .map(|_| self.dice.random_range(0..STEPS))
-            .collect();
+        let faults = self.fault_steps();
         for step in 0..steps {
             let now = faults.iter().filter(|at| **at == step).count();
             for _ in 0..now {
@@ -130,7 +130,24 @@ impl World {
             self.append(partition);
         }
         self.heal()?;
+        // Whatever others left open is over then.
+        lock(&self.cluster).pass(4 * LONGEST_MS);
         oracle::judge(&self.cluster)
+    }
+
+    /// When faults strike: one to five in the whole seed, so that fewer steps of it go the same way; often one soon
+    /// after the other.
+    fn fault_steps(&mut self) -> Vec<usize> {
+        let mut at = 0;
+        let faults = self.dice.random_range(1..=5);
+        let mut next = |_| {
+            at = match self.dice.random_bool(0.4) {
+                true => (at + self.dice.random_range(1..25)) % STEPS,
+                false => self.dice.random_range(0..STEPS),
+            };
+            at
+        };
+        (0..faults).map(&mut next).collect()
     }
 
     /// The instant that the engine is told.
