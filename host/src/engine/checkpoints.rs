@@ -19,6 +19,9 @@ const ROWS_A_SYMBOL: usize = 2;
 const SYMBOLS_A_ROW: usize = 4;
 const QUIET_INTERVALS: u32 = 30;
 
+/// A picture of so few symbols costs next to nothing, and waits for no rows.
+const FEW_SYMBOLS: usize = 1_000;
+
 /// What a step may hold of a picture, in bytes: so that it is not long in hand.
 const STEP_BYTES: usize = 2 << 20;
 
@@ -189,7 +192,8 @@ impl Checkpoints {
         if partition.position() == self.begun && !self.changed {
             return false;
         }
-        let is_worth_it = rows > 0 && rows * SYMBOLS_A_ROW >= partition.symbols();
+        let symbols = partition.symbols();
+        let is_worth_it = symbols <= FEW_SYMBOLS || rows * SYMBOLS_A_ROW >= symbols;
         let interval = match is_worth_it || self.changed {
             true => self.every.interval,
             false => self.every.interval.saturating_mul(QUIET_INTERVALS),
