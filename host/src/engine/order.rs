@@ -67,8 +67,7 @@ impl From<Vec<Box<str>>> for Symbols {
 /// What one partition remembers in order to judge the next message and the next tick.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Order {
-    /// Kept beside it in a checkpoint, symbol by symbol.
-    #[serde(skip)]
+    /// By number; a checkpoint keeps these beside it.
     last: Vec<Option<Last>>,
     producers: std::collections::BTreeMap<String, Producer>,
     messages: u64,

@@ -130,6 +130,36 @@ impl Rows {
         self.symbol.len()
     }
 
+    /// How many records there are. Each, row or event, is a unit of its own, which fails or is skipped alone: so it does
+    /// not matter where a batch ends.
+    pub(super) const fn units(&self) -> usize {
+        self.len() + self.events.len()
+    }
+
+    /// How many rows, and how many events, are among the first units.
+    pub(super) fn among(&self, units: usize) -> (usize, usize) {
+        let (mut low, mut high) = (0, self.events.len());
+        while low < high {
+            let event = low.midpoint(high);
+            // Its unit is the number of rows and of events before it.
+            if self.events[event].row + event < units {
+                low = event + 1;
+            } else {
+                high = event;
+            }
+        }
+        (units - low, low)
+    }
+
+    /// Where a unit stands.
+    pub(super) fn place_of(&self, unit: usize) -> Place {
+        let (row, event) = self.among(unit);
+        match self.events.get(event).filter(|e| e.row <= row) {
+            Some(event) => event.place,
+            None => self.place[row],
+        }
+    }
+
     /// Where the first record stands.
     pub(super) fn first_place(&self) -> Option<Place> {
         let event = self.events.first().map(|e| e.place);
@@ -176,5 +206,53 @@ impl Rows {
         let interval = f64::from(interval_ms) / 1000.0;
         let (time, previous) = (self.time[row], self.previous_time[row]);
         previous.is_nan() || (time / interval).floor() > (previous / interval).floor()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_row_and_each_event_is_a_unit_in_the_order_of_the_log() {
+        let place = |line| Place { offset: 7, line };
+        let mut rows = Rows::default();
+        let tick = Tick {
+            symbol: "A".into(),
+            time: 1.0,
+            open: 1.0,
+            high: 1.0,
+            low: 1.0,
+            close: 1.0,
+            volume: 1.0,
+        };
+        // Of the lines, 0, 3, 4 and 6 are events.
+        for line in 0..7 {
+            if [0, 3, 4, 6].contains(&line) {
+                let event = Record::EconomicIndicator {
+                    time: 1.0,
+                    name: "cpi".into(),
+                    value: 1.0,
+                };
+                rows.push_event(place(line), None, event);
+            } else {
+                rows.push(place(line), 0, f64::NAN, &tick);
+            }
+        }
+        assert_eq!(rows.units(), 7);
+        let among: Vec<_> = (0..=7).map(|unit| rows.among(unit)).collect();
+        let expected = [
+            (0, 0),
+            (0, 1),
+            (1, 1),
+            (2, 1),
+            (2, 2),
+            (2, 3),
+            (3, 3),
+            (3, 4),
+        ];
+        assert_eq!(among, expected);
+        let lines: Vec<_> = (0..7).map(|unit| rows.place_of(unit).line).collect();
+        assert_eq!(lines, [0, 1, 2, 3, 4, 5, 6]);
     }
 }

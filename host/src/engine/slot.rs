@@ -175,10 +175,10 @@ impl Slot {
             self.quarantine(first, &failure, sink);
             return;
         }
-        let units = units(rows);
+        let units = rows.units();
         let (mut at, mut single_until, mut tried_again) = (0, 0, None);
         while at < units {
-            let place = place_of(rows, at);
+            let place = rows.place_of(at);
             if let Some((_, reason)) = self.plan.quarantine.take_if(|(from, _)| *from <= place) {
                 self.instance = None;
                 self.quarantined = Some(reason);
@@ -201,9 +201,9 @@ impl Slot {
             let fuel = if single { budget } else { budget - CALL_FUEL };
             let failure = match self.attempt(rows, at..end, fuel, !sink.mode.puts_out()) {
                 Ok((output, used)) => {
-                    sink.output(&self.stamp, rows, at, symbols, &self.wanted, &output);
-                    // Not the events after the last row, which another split would count with the row after them.
-                    self.tally.rows += (end.min(rows.len()) - at.min(rows.len())) as u64;
+                    let (row, _) = rows.among(at);
+                    sink.output(&self.stamp, rows, row, symbols, &self.wanted, &output);
+                    self.tally.rows += (end - at) as u64;
                     self.adapt(used, end - at);
                     at = end;
                     continue;
@@ -302,7 +302,7 @@ impl Slot {
                     .is_some_and(|(q, _)| *q <= place)
         };
         (at + 1..end)
-            .find(|&unit| stops(place_of(rows, unit)))
+            .find(|&unit| stops(rows.place_of(unit)))
             .unwrap_or(end)
     }
 
@@ -342,23 +342,6 @@ impl Slot {
                 self.log.pop_front();
             }
             self.log.push_back(line);
-        }
-    }
-}
-
-/// Rows, and one more for events after the last.
-fn units(rows: &Rows) -> usize {
-    rows.len() + usize::from(rows.events.last().is_some_and(|e| e.row == rows.len()))
-}
-
-fn place_of(rows: &Rows, unit: usize) -> Place {
-    match rows.place.get(unit) {
-        Some(place) => *place,
-        None => {
-            rows.events
-                .last()
-                .expect("the last unit is of events")
-                .place
         }
     }
 }

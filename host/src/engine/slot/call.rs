@@ -22,17 +22,17 @@ impl Slot {
         silent: bool,
     ) -> Result<(Output, u64), Failure> {
         let description = self.plugin.description();
-        let r = range.start..range.end.min(rows.len());
+        let (first, last) = (rows.among(range.start), rows.among(range.end));
+        let r = first.0..last.0;
         self.wanted.clear();
         if !silent && !description.series.is_empty() {
             let interval_ms = self.strategy.values_interval_ms;
             let wanted = r.clone().filter(|&row| rows.wants_values(row, interval_ms));
             self.wanted.extend(wanted.map(|row| (row - r.start) as u32));
         }
-        let events: Vec<_> = rows
-            .events
+        let events: Vec<_> = rows.events[first.1..last.1]
             .iter()
-            .filter(|e| range.contains(&e.row) && description.events.contains(kind(&e.body)))
+            .filter(|e| description.events.contains(kind(&e.body)))
             .map(|e| event(e, r.start))
             .collect();
         let column = |flag, column: &'_ Vec<f64>| -> Range<usize> {

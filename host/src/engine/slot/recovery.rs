@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Slot, place_of, units};
+use super::Slot;
 use crate::{
     engine::{order::Symbols, rows::Rows, states::States},
     log::Offset,
@@ -67,7 +67,7 @@ impl Slot {
             }
             let filtered = self.filter(rows, symbols);
             let rows = filtered.as_ref().unwrap_or(rows);
-            self.rerun(rows, units(rows))?;
+            self.rerun(rows, rows.units())?;
         }
         Ok(())
     }
@@ -145,14 +145,14 @@ impl Slot {
     fn rerun(&mut self, rows: &Rows, upto: usize) -> Result<(), Failure> {
         let mut at = 0;
         while at < upto {
-            if self.skipped.contains(&place_of(rows, at)) {
+            if self.skipped.contains(&rows.place_of(at)) {
                 at += 1;
                 continue;
             }
             let mut end = (at + self.chunk).min(upto);
             if !self.skipped.is_empty() {
                 end = (at + 1..end)
-                    .find(|&u| self.skipped.contains(&place_of(rows, u)))
+                    .find(|&u| self.skipped.contains(&rows.place_of(u)))
                     .unwrap_or(end);
             }
             let fuel = self
