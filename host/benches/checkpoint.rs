@@ -89,11 +89,13 @@ fn stall(name: &str, symbols: usize) {
     const TURNS: usize = 150;
     let log = log(1);
     for (messages, what) in [(MESSAGES, "full polls"), (1, "polls of 100 ticks")] {
-        let mut of = |every| {
+        let of = |every| {
             let mut live = Live::new(&log.1, symbols, every);
             // Every symbol is there, and warm.
             let warm = 20 * symbols / (LINES * MESSAGES);
-            (0..=warm).for_each(|_| drop(live.turn(MESSAGES)));
+            (0..=warm).for_each(|_| {
+                live.turn(MESSAGES);
+            });
             live.lease.picture_bytes = 0;
             let times = (0..TURNS).map(|_| live.turn(messages).as_nanos() as f64);
             let mut times: Vec<f64> = times.collect();

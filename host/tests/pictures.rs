@@ -243,7 +243,8 @@ fn three_pictures() -> Vec<Vec<Append>> {
 #[test]
 fn a_damaged_unfinished_or_foreign_picture_is_passed_over_for_the_one_before() {
     let whole = three_pictures();
-    let spoilt: [(&str, fn(&mut Vec<Append>)); 6] = [
+    type Spoil = fn(&mut Vec<Append>);
+    let spoilt: [(&str, Spoil); 6] = [
         ("not of its digest", |p| p[0].value[20] ^= 1),
         ("not of its digest", |p| {
             *p[1].value.last_mut().unwrap() ^= 1
