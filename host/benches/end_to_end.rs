@@ -23,6 +23,9 @@ const SYMBOLS: usize = 1_000;
 /// Of the embedded log, unless it is told otherwise.
 const PARTITIONS: u32 = 4;
 
+/// The first values come after 20 ticks of a symbol.
+const WARM_UP: Duration = Duration::from_secs(4);
+
 const JSON: &str = "application/json";
 
 fn main() {
@@ -121,7 +124,7 @@ fn latency(name: &str) {
     let data = folder("latency").join("data");
     let seen = block_on(async {
         let service = Service::start(&data, &[]).await;
-        let seen = latencies(&service, 10_000, SYMBOLS, Duration::from_secs(15)).await;
+        let seen = latencies(&service, 10_000, SYMBOLS, WARM_UP, Duration::from_secs(15)).await;
         service.stop();
         seen
     });

@@ -40,6 +40,9 @@ const TICKS: usize = 500_000;
 
 const ROUNDS: usize = 3;
 
+/// A broker that has just started is slow until its JVM has compiled the paths that a step takes.
+const WARM_UP: Duration = Duration::from_secs(15);
+
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -335,7 +338,7 @@ fn latency(name: &str, broker: &Broker) {
     let seen = block_on(async {
         let service = service(&data, broker.address(), "latency.", "ingest,engine,api");
         service.answers("/readyz").await;
-        let seen = latencies(&service, 10_000, SYMBOLS, Duration::from_secs(15)).await;
+        let seen = latencies(&service, 10_000, SYMBOLS, WARM_UP, Duration::from_secs(15)).await;
         service.stop();
         seen
     });

@@ -250,14 +250,13 @@ pub(crate) async fn latencies(
     service: &Service,
     rate: usize,
     symbols: usize,
+    warm_up: Duration,
     time: Duration,
 ) -> Latencies {
     const EVERY: Duration = Duration::from_millis(10);
     const CONNECTIONS: usize = 16;
-    /// Warm-up: the first values come after 20 ticks of a symbol.
-    const SKIPPED: Duration = Duration::from_secs(4);
     let ticks = rate / 100;
-    let posts = ((time + SKIPPED).as_millis() / EVERY.as_millis()) as usize;
+    let posts = ((time + warm_up).as_millis() / EVERY.as_millis()) as usize;
     let mut market = Market::starting_at(now() - 60.0, symbols, rate as f64);
     let requests: Vec<_> = (0..posts)
         .map(|_| market.messages(1, ticks).swap_remove(0))
@@ -318,7 +317,7 @@ pub(crate) async fn latencies(
         _ = async { all.await; tokio::time::sleep(Duration::from_millis(500)).await } => {}
     }
     let answered = answered.borrow();
-    let skipped = (SKIPPED.as_millis() / EVERY.as_millis()) as usize;
+    let skipped = (warm_up.as_millis() / EVERY.as_millis()) as usize;
     let after = |since: &dyn Fn(usize) -> Instant| {
         let counted = arrived.iter().filter(|(post, _)| *post >= skipped);
         let mut millis: Vec<f64> = counted

@@ -41,6 +41,14 @@ struct Place {
     partition: u32,
     /// The offset after the last message that was handed out.
     next: Offset,
+    /// What the client said when it was last asked: markers of transactions count too.
+    passed: Offset,
+}
+
+impl Place {
+    fn position(&self) -> Offset {
+        self.next.max(self.passed)
+    }
 }
 
 impl KafkaReader {
@@ -74,6 +82,7 @@ impl KafkaReader {
                     topic: start.topic,
                     partition: start.partition,
                     next: start.offset,
+                    passed: start.offset,
                 })
                 .collect(),
             latest: 0,
@@ -89,11 +98,8 @@ impl KafkaReader {
             None | Some(RDKafkaErrorCode::PartitionEOF) => {
                 // Behind the last message may stand a transaction's marker, and the position has passed it: whoever
                 // reads up to an end need not wait longer.
-                let at_end = self
-                    .places
-                    .iter()
-                    .map(|place| self.position(place.topic, place.partition))
-                    .sum();
+                self.look();
+                let at_end = self.places.iter().map(Place::position).sum();
                 Ok(std::mem::replace(&mut self.at_end, at_end) != at_end)
             }
             // What the client tries again by itself.
@@ -126,6 +132,22 @@ impl KafkaReader {
                 Err(self
                     .cluster
                     .unavailable(format!("reading {}: {told}", self.places())))
+            }
+        }
+    }
+
+    /// Asks the client where it stands: a transaction's marker counts when it was passed by. Each question goes to
+    /// another thread of the client and back, so that one is asked for all partitions, and only where no message comes.
+    fn look(&mut self) {
+        let positions = self.consumer.as_ref().map(|consumer| consumer.position());
+        let Some(Ok(positions)) = positions else {
+            return;
+        };
+        for place in &mut self.places {
+            let name = self.cluster.name(place.topic);
+            let found = positions.find_partition(name, number(place.partition));
+            if let Some(KafkaOffset::Offset(at)) = found.map(|found| found.offset()) {
+                place.passed = offset(at);
             }
         }
     }
@@ -203,26 +225,19 @@ impl Reader for KafkaReader {
                 Stopped::Said(error) if self.judge(&error)? => return Ok(()),
                 // The next round finds the time over, or waits for the rest of it.
                 Stopped::Said(_) if Instant::now() < deadline => {}
-                Stopped::Said(_) | Stopped::Drained | Stopped::Full => return Ok(()),
+                Stopped::Said(_) | Stopped::Drained | Stopped::Full => {
+                    if into.len() == before {
+                        self.look();
+                    }
+                    return Ok(());
+                }
             }
         }
     }
 
     fn position(&self, topic: Topic, partition: u32) -> Offset {
         let of = |place: &&Place| (place.topic, place.partition) == (topic, partition);
-        let next = self.places.iter().find(of).map_or(0, |place| place.next);
-        // The client counts a transaction's marker when it passes it by.
-        let positions = self
-            .consumer
-            .as_ref()
-            .and_then(|consumer| consumer.position().ok());
-        let found = positions
-            .as_ref()
-            .and_then(|list| list.find_partition(self.cluster.name(topic), number(partition)));
-        match found.map(|found| found.offset()) {
-            Some(KafkaOffset::Offset(at)) => offset(at).max(next),
-            _ => next,
-        }
+        self.places.iter().find(of).map_or(0, Place::position)
     }
 }
 
