@@ -56,7 +56,6 @@ pub async fn serve(
             options.log.data_dir.display()
         )
     })?;
-    let access = Arc::new(access(&options)?);
     announce(&options, &listener, ingest_listener.as_ref());
     let waits = Waits::default();
     let (told, reason) = (waits.clone(), waits.clone());
@@ -78,6 +77,8 @@ pub async fn serve(
             return Ok(());
         }
     };
+    // The folder is ours from here on, and so is the token in it.
+    let access = Arc::new(access(&options)?);
     let runtime = Runtime::try_new(compiler(&options.log.data_dir)?, options.plugins.limits())?;
     let control = Arc::new(Control::start(log.clone(), runtime)?);
     let ingest = Ingest::new(log.clone(), ingest_options(&options));

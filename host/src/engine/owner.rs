@@ -47,6 +47,8 @@ pub struct Owner {
     /// Position of the step that was submitted last.
     submitted: Offset,
     in_hand: bool,
+    /// Whether any step was committed.
+    settled: bool,
     submitted_at: Instant,
     /// Version of the deployment that was looked at.
     deployed: Option<u64>,
@@ -89,6 +91,7 @@ impl Owner {
             bytes: 0,
             submitted: position,
             in_hand: false,
+            settled: false,
             submitted_at: now,
             deployed: None,
             messages: Messages::new(),
@@ -189,6 +192,7 @@ impl Owner {
     fn settle(&mut self, lease: &mut dyn Lease, patience: Duration) -> Result<(), TakeoverError> {
         self.in_hand = !lease.settle(patience)?;
         if !self.in_hand {
+            self.settled = true;
             self.checkpoints.settled(&*self.log, self.number);
             metrics::histogram!("wigwag_engine_commit_seconds")
                 .record(self.submitted_at.elapsed().as_secs_f64());
@@ -254,6 +258,12 @@ impl Owner {
         }
         self.deployed = Some(version);
         Ok(())
+    }
+
+    /// Whether a step was committed, or there is nothing to commit.
+    #[must_use]
+    pub fn has_settled(&self) -> bool {
+        self.settled || !self.in_hand && self.is_empty()
     }
 
     /// The offset of the next message, and how many strategies run over it.

@@ -169,8 +169,15 @@ fn share(context: &Context, owners: &mut Vec<JoinHandle<()>>) -> Result<(), LogE
 /// Owns one partition until it is lost, fails, or the engine stops.
 fn own(context: &Context, mut lease: Box<dyn Lease>) {
     let number = lease.partition();
-    context.status.lock().insert(number, Progress::default());
-    let ended = live(context, &mut *lease);
+    // Trouble is over when a step is committed again, and not when it is tried again.
+    let trouble = context.status.lock().remove(&number);
+    let trouble = trouble.and_then(|progress| progress.trouble);
+    let progress = Progress {
+        trouble: trouble.clone(),
+        ..Progress::default()
+    };
+    context.status.lock().insert(number, progress);
+    let ended = live(context, &mut *lease, trouble);
     match ended {
         Ok(()) => {
             context.status.lock().remove(&number);
@@ -192,16 +199,21 @@ fn own(context: &Context, mut lease: Box<dyn Lease>) {
     }
 }
 
-fn live(context: &Context, lease: &mut dyn Lease) -> Result<(), TakeoverError> {
+fn live(
+    context: &Context,
+    lease: &mut dyn Lease,
+    mut trouble: Option<String>,
+) -> Result<(), TakeoverError> {
     let (log, deployment) = (context.log.clone(), context.deployment.clone());
     let mut owner = Owner::take_over(log, deployment, context.every, lease, Instant::now())?;
     while !context.stop.load(Ordering::Relaxed) {
         owner.turn(lease, Instant::now())?;
+        trouble = trouble.filter(|_| !owner.has_settled());
         let (position, strategies) = owner.progress();
         let progress = Progress {
             live: true,
             position,
-            trouble: None,
+            trouble: trouble.clone(),
             strategies,
             checkpoint: owner.checkpoint(),
         };

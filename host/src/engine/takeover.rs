@@ -26,10 +26,15 @@ const MAX_WARM_UP_MESSAGES: u64 = 100_000;
 pub enum TakeoverError {
     /// The log does not give what is needed.
     #[error(transparent)]
-    Log(#[from] LogError),
+    Log(LogError),
+    /// Retention has removed ticks that a replay needs.
+    #[error(
+        "{0}; keep `ticks` longer than a checkpoint is old: restore them, or remove the group's position to start anew"
+    )]
+    TicksGone(LogError),
     /// What came after the checkpoint cannot be run again.
     #[error(transparent)]
-    Replay(#[from] ReplayError),
+    Replay(ReplayError),
     /// A checkpoint cannot be used.
     #[error(transparent)]
     Picture(#[from] PictureError),
@@ -48,6 +53,27 @@ pub enum TakeoverError {
         /// What is wrong with the checkpoints that there are.
         wrong: Vec<String>,
     },
+}
+
+impl From<LogError> for TakeoverError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Gone {
+                topic: Topic::Ticks,
+                ..
+            } => Self::TicksGone(error),
+            _ => Self::Log(error),
+        }
+    }
+}
+
+impl From<ReplayError> for TakeoverError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Log(error) => error.into(),
+            _ => Self::Replay(error),
+        }
+    }
 }
 
 /// A partition as it was at its committed position.

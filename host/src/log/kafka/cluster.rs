@@ -75,9 +75,7 @@ impl Cluster {
         }
         let names = Topic::ALL.map(|topic| format!("{}{topic}", options.prefix));
         let health = Arc::new(Health::new(&options.brokers));
-        let mut config = settings(&options);
-        config.set("isolation.level", "read_uncommitted");
-        let asking = create(&options, config, Plain(Arc::clone(&health)))?;
+        let asking = asking(&options, &health)?;
         Ok(Self {
             options,
             names,
@@ -165,10 +163,9 @@ impl Cluster {
     }
 
     pub(super) fn bounds(&self, topic: Topic, partition: u32) -> Result<Bounds, LogError> {
-        self.ask("offsets", topic, partition, |left| {
+        self.ask("offsets", topic, partition, |client, left| {
             let (start, end) =
-                self.asking
-                    .fetch_watermarks(self.name(topic), number(partition), left)?;
+                client.fetch_watermarks(self.name(topic), number(partition), left)?;
             Ok(Bounds {
                 start: offset(start),
                 end: offset(end),
@@ -184,10 +181,9 @@ impl Cluster {
     ) -> Result<Offset, LogError> {
         // librdkafka takes the time where the offset goes, and negative ones have other meanings there.
         let time = KafkaOffset::Offset(timestamp_ms.max(0));
-        let found = self.ask("offset at a time", topic, partition, |left| {
-            let answer = self
-                .asking
-                .offsets_for_times(list(self.name(topic), partition, time)?, left)?;
+        let found = self.ask("offset at a time", topic, partition, |client, left| {
+            let answer =
+                client.offsets_for_times(list(self.name(topic), partition, time)?, left)?;
             let elements = answer.elements();
             let element = elements.first().ok_or(KafkaError::NoMessageReceived)?;
             element.error()?;
@@ -213,7 +209,7 @@ impl Cluster {
             .set("isolation.level", "read_uncommitted");
         let asking: BaseConsumer<Plain> = self.create(config, Plain(Arc::clone(&self.health)))?;
         let topic = group.input();
-        let found = self.ask("committed position", topic, partition, |left| {
+        let found = self.ask("committed position", topic, partition, |_, left| {
             let place = list(self.name(topic), partition, KafkaOffset::Invalid)?;
             let answer = asking.committed_offsets(place, left)?;
             let elements = answer.elements();
@@ -234,26 +230,41 @@ impl Cluster {
         what: &str,
         topic: Topic,
         partition: u32,
-        question: impl Fn(Duration) -> Result<T, KafkaError>,
+        question: impl Fn(&BaseConsumer<Plain>, Duration) -> Result<T, KafkaError>,
     ) -> Result<T, LogError> {
         self.require(topic, partition)?;
         let deadline = Instant::now() + ASK_LIMIT;
-        loop {
-            match question(deadline.saturating_duration_since(Instant::now())) {
-                Ok(answer) => return Ok(answer),
+        let mut fresh: Option<BaseConsumer<Plain>> = None;
+        let answer = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match question(fresh.as_ref().unwrap_or(&self.asking), left) {
+                Ok(answer) => break Ok(answer),
                 Err(error)
                     if leader_changes(&error) && Instant::now() + ASK_INTERVAL < deadline =>
                 {
+                    // After the loss of a broker a client may go on answering from what it remembers.
+                    let forgets =
+                        error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition);
+                    if forgets && fresh.is_none() {
+                        fresh = Some(self.another_asking()?);
+                    }
                     thread::sleep(ASK_INTERVAL);
                 }
                 Err(error) => {
-                    return Err(self.no_answer(
+                    break Err(self.no_answer(
                         &format!("{what} of {}/{partition}", self.name(topic)),
                         &error,
                     ));
                 }
             }
-        }
+        };
+        fresh.into_iter().for_each(retire);
+        answer
+    }
+
+    /// A client for questions that remembers nothing.
+    fn another_asking(&self) -> Result<BaseConsumer<Plain>, LogError> {
+        asking(&self.options, &self.health)
     }
 
     /// What `position` of a partition became unreadable by: retention, or a topic that is not the one it was.
@@ -346,6 +357,12 @@ fn leader_changes(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::BrokerTransportFailure
         )
     )
+}
+
+fn asking(options: &Options, health: &Arc<Health>) -> Result<BaseConsumer<Plain>, LogError> {
+    let mut config = settings(options);
+    config.set("isolation.level", "read_uncommitted");
+    create(options, config, Plain(Arc::clone(health)))
 }
 
 /// Settings for any client of the cluster.

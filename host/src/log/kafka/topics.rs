@@ -235,6 +235,12 @@ fn check_settings(cluster: &Cluster, admin: &AdminClient<Plain>) -> Result<(), L
         };
         let refuse = |setting, want: &str| {
             let is = value(setting);
+            if is.is_empty() {
+                // A broker that has not heard of a new topic yet answers so.
+                return Err(cluster.unavailable(format!(
+                    "topic \"{name}\": the broker does not tell {setting} yet"
+                )));
+            }
             Err(LogError::Mismatch(format!(
                 "topic \"{name}\": {setting} is \"{is}\" and must be {want}; alter the topic"
             )))
