@@ -113,11 +113,22 @@ impl Service {
 
     /// Waits until it is ready.
     pub(crate) async fn ready(&self) {
-        eventually("readiness", async || {
+        let until = Instant::now() + PATIENCE;
+        loop {
             let asked = self.client.get(format!("{}/readyz", self.url));
-            asked.send().await.ok().filter(|a| a.status() == 200)
-        })
-        .await;
+            let (status, told) = match asked.send().await {
+                Ok(answer) => (answer.status().as_u16(), answer.text().await),
+                Err(error) => (0, Ok(error.to_string())),
+            };
+            if status == 200 {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "waited in vain for readiness: {status} {told:?}"
+            );
+            tokio::time::sleep(TRY_EVERY).await;
+        }
     }
 
     async fn address(&mut self, of: &str) -> String {
