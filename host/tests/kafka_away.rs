@@ -86,6 +86,12 @@ async fn a_service_whose_brokers_are_away_waits_and_goes_on() {
     })
     .await;
 
+    // And where nothing is written meanwhile that would tell of its return.
+    broker.stop();
+    waits(&service, &address).await;
+    broker.resume();
+    service.ready().await;
+
     // Another number of partitions is no matter of waiting.
     let other = tempfile::tempdir().unwrap();
     let ended = wigwag(other.path())

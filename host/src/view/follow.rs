@@ -183,6 +183,13 @@ impl Follower {
         loop {
             messages.clear();
             match reader.poll(&mut messages, POLL_BYTES, POLL_WAIT) {
+                // Where nothing is written, no message says that the log is there again.
+                Ok(()) if unavailable && messages.is_empty() => {
+                    unavailable = self.log.check().is_err();
+                    if !unavailable {
+                        lock(&self.view.0.status).trouble = None;
+                    }
+                }
                 Ok(()) => {}
                 Err(error @ LogError::Unavailable { .. }) => {
                     lock(&self.view.0.status).trouble = Some(error.to_string());
