@@ -56,7 +56,13 @@ pub async fn serve(
             options.log.data_dir.display()
         )
     })?;
-    announce(&options, &listener, ingest_listener.as_ref());
+    let addresses = (
+        listener.local_addr()?,
+        ingest_listener
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?,
+    );
     let waits = Waits::default();
     let (told, reason) = (waits.clone(), waits.clone());
     let routes = Routes::from(http::waiting_router(move || told.reason()));
@@ -66,7 +72,9 @@ pub async fn serve(
     let closing = Closing::default();
     let mut doors = Doors::new(bound, closing.clone());
     // Brokers may be away for long; a file is there at once or not at all.
-    if matches!(options.log.url, LogUrl::Kafka(_)) {
+    let is_remote = matches!(options.log.url, LogUrl::Kafka(_));
+    if is_remote {
+        announce(&options, addresses);
         doors.open();
     }
     let mut shutdown = pin!(shutdown);
@@ -79,6 +87,9 @@ pub async fn serve(
     };
     // The folder is ours from here on, and so is the token in it.
     let access = Arc::new(access(&options)?);
+    if !is_remote {
+        announce(&options, addresses);
+    }
     let runtime = Runtime::try_new(compiler(&options.log.data_dir)?, options.plugins.limits())?;
     let control = Arc::new(Control::start(log.clone(), runtime)?);
     let ingest = Ingest::new(log.clone(), ingest_options(&options));
@@ -204,16 +215,12 @@ fn ready(
 }
 
 /// What an operator asks for first.
-fn announce(options: &ServeOptions, listener: &TcpListener, ingest_listener: Option<&TcpListener>) {
+fn announce(options: &ServeOptions, (address, for_records): (SocketAddr, Option<SocketAddr>)) {
     let log = match &options.log.url {
         LogUrl::Embedded => format!("embedded, {}", options.log.data_dir.display()),
         LogUrl::Kafka(brokers) => format!("kafka://{brokers}"),
     };
     let limits = options.plugins.limits();
-    let address = |l: &TcpListener| {
-        l.local_addr()
-            .map_or_else(|e| e.to_string(), |a| a.to_string())
-    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         log,
@@ -226,9 +233,11 @@ fn announce(options: &ServeOptions, listener: &TcpListener, ingest_listener: Opt
     for (name, bytes) in BUILT_IN {
         tracing::info!(plugin = name, digest = %Digest::of(bytes), "built-in");
     }
-    tracing::info!(address = address(listener), "listening");
-    if let Some(listener) = ingest_listener {
-        tracing::info!(address = address(listener), "listening for records");
+    let address = address.to_string();
+    tracing::info!(address, "listening");
+    if let Some(address) = for_records {
+        let address = address.to_string();
+        tracing::info!(address, "listening for records");
     }
 }
 
