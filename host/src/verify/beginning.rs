@@ -45,7 +45,7 @@ pub(super) fn find(
     let (picture, wrong) = match from {
         Some(from) => {
             let (picture, wrong) = gallery.newest(from);
-            (picture.filter(|p| p.position() >= start), wrong)
+            (picture.filter(|p| p.position() >= whole), wrong)
         }
         None => oldest(&gallery, whole, to),
     };
