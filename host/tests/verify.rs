@@ -107,6 +107,24 @@ async fn changed(data: &Path, strategy: &str, kind: &str, times: usize) {
     .await;
 }
 
+/// Waits until each partition has a checkpoint at or above its offset here.
+async fn pictured(data: &Path, offsets: &[usize]) {
+    let newest = |partition| {
+        let all = messages(data, Topic::Checkpoints, partition).into_iter();
+        let manifests = all.filter(|m| m.key.ends_with(b"/manifest"));
+        let position =
+            |m: Message| serde_json::from_slice::<Value>(&m.value).unwrap()["position"].as_u64();
+        manifests.filter_map(position).max()
+    };
+    eventually("checkpoints", async || {
+        let all = (0..)
+            .zip(offsets)
+            .all(|(p, offset)| newest(p) >= Some(*offset as u64));
+        all.then_some(())
+    })
+    .await;
+}
+
 async fn post(service: &Service, lines: &[String]) {
     for lines in lines.chunks(100) {
         assert_eq!(service.post(lines.join("\n")).await.0, 200);
@@ -165,7 +183,13 @@ async fn write(folder: &Path) {
     let gone = answer(service.request(Method::DELETE, "/v1/strategies/late")).await;
     assert_eq!(gone.0, 204);
     changed(&data, "late", "stop", 8).await;
-    post(&service, &lines[2800..]).await;
+    let stopped: Vec<_> = (0..PARTITIONS)
+        .map(|p| messages(&data, Topic::Ticks, p).len())
+        .collect();
+    post(&service, &lines[2800..3200]).await;
+    // One that holds no strategy which is still to be warmed up, and behind which ticks come.
+    pictured(&data, &stopped).await;
+    post(&service, &lines[3200..]).await;
     committed(&data, PARTITIONS).await;
     service.end_after(Duration::ZERO, Signal::TERM);
     service.ended().await;

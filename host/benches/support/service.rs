@@ -113,6 +113,11 @@ impl Service {
         self.end(Signal::TERM);
     }
 
+    /// As `kill -9`.
+    pub(crate) fn kill(mut self) {
+        self.end(Signal::KILL);
+    }
+
     fn end(&mut self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let (Ok(None), Some(pid)) = (self.child.try_wait(), pid) {

@@ -175,6 +175,20 @@ impl Cluster {
         self.brokers[broker].start();
     }
 
+    /// The id of a broker.
+    pub(crate) fn id(&self, broker: usize) -> u32 {
+        self.brokers[broker].id.load(Ordering::Relaxed)
+    }
+
+    /// Starts several again at a time: each may wait for a majority of the controllers.
+    pub(crate) fn resume_all(&self, brokers: &[usize]) {
+        std::thread::scope(|scope| {
+            for &broker in brokers {
+                scope.spawn(move || self.resume(broker));
+            }
+        });
+    }
+
     /// Starts a broker again, on its data and its ports.
     pub(crate) fn resume(&self, broker: usize) {
         self.brokers[broker].start();

@@ -3,6 +3,7 @@
 use std::{process::ExitStatus, time::Duration};
 
 use rustix::process::{Signal, kill_process};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{history::Place, service::Service, stage::until};
@@ -128,6 +129,17 @@ impl Process {
         let answer = asked.send().await.expect("it answers");
         let status = answer.status().as_u16();
         (status, answer.text().await.expect("a body"))
+    }
+
+    /// Writes with the admin token; gives status and answer.
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.service.put(path, body).await
+    }
+
+    /// Removes with the admin token; gives the status.
+    pub(crate) async fn delete(&self, path: &str) -> u16 {
+        let asked = self.service.request(reqwest::Method::DELETE, path);
+        crate::service::answer(asked).await.0
     }
 
     /// Waits until it is not ready, for a reason that holds this text; gives the whole reason.

@@ -116,7 +116,7 @@ async fn row_16_a_quota_on_what_is_produced() {
 }
 
 /// Sets what every client may produce.
-fn quota(brokers: &str, change: &[&str]) {
+pub(crate) fn quota(brokers: &str, change: &[&str]) {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target"),
         PathBuf::from,

@@ -1,6 +1,8 @@
 //! Row 23: the wall clock of the engines jumps an hour, forwards and back, while they run.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
 
 use crate::{
     cluster::Cluster,
@@ -17,11 +19,42 @@ fn library() -> PathBuf {
     found.expect("libfaketime.so.1 below /usr/lib; run deploy/install-test-tools")
 }
 
-fn jump(file: &Path, to: &str) {
-    // In one piece: the file is read at each look at the clock.
-    let fresh = file.with_extension("fresh");
-    std::fs::write(&fresh, format!("{to}\n")).expect("written");
-    std::fs::rename(fresh, file).expect("in place");
+/// The wall clock of a process.
+pub(crate) struct Clock {
+    folder: TempDir,
+}
+
+impl Clock {
+    /// One that is right.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let clock = Self { folder };
+        clock.jump("+0");
+        clock
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("clock")
+    }
+
+    /// With these a process goes by it.
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
+        let text = |path: PathBuf| path.to_str().expect("text").to_owned();
+        vec![
+            ("LD_PRELOAD", text(library())),
+            ("FAKETIME_TIMESTAMP_FILE", text(self.file())),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+    }
+
+    /// Puts it forwards or back, seen from the right time.
+    pub(crate) fn jump(&self, to: &str) {
+        // In one piece: the file is read at each look at the clock.
+        let (file, fresh) = (self.file(), self.file().with_extension("fresh"));
+        std::fs::write(&fresh, format!("{to}\n")).expect("written");
+        std::fs::rename(fresh, file).expect("in place");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -31,24 +64,14 @@ async fn row_23_the_wall_clock_jumps() {
     }
     let cluster = Cluster::shared();
     let stage = Stage::new(cluster);
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("clock");
-    jump(&file, "+0");
+    let clock = Clock::new();
     let mut order = stage.order(&cluster.plain(), "engine");
-    order.variables = vec![
-        ("LD_PRELOAD", library().to_str().expect("text").to_owned()),
-        (
-            "FAKETIME_TIMESTAMP_FILE",
-            file.to_str().expect("text").to_owned(),
-        ),
-        ("FAKETIME_NO_CACHE", "1".to_owned()),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-    ];
+    order.variables = clock.variables();
     let mut engine = Process::start(&order).await;
     let (_desk, load) = stage.load().await;
     stage.goes_on(PATIENCE).await;
     for to in ["+1h", "-1h", "+0"] {
-        jump(&file, to);
+        clock.jump(to);
         for _ in 0..3 {
             let took = stage.goes_on(2 * PATIENCE).await;
             println!("row 23: clock at {to}: committed {took:?} behind");

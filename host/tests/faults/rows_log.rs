@@ -47,6 +47,32 @@ async fn several_pictures(stage: &Stage<'_>) {
     .await;
 }
 
+/// Damages the newest checkpoint of each partition, each in another way.
+pub(crate) fn newest_damaged(stage: &Stage<'_>) {
+    let producer = stage.place.producer(&[]);
+    for partition in 0..stage.place.partitions {
+        let Some((slot, seq)) = pictures(stage, partition).into_iter().next() else {
+            continue;
+        };
+        let (chunk, manifest) = (format!("{slot}/0"), format!("{slot}/manifest"));
+        let write = |key: &str, value, seq| {
+            let place = &stage.place;
+            place.write(&producer, Topic::Checkpoints, partition, key, value, seq)
+        };
+        match partition % 4 {
+            0 => write(&chunk, Some(&b"damaged"[..]), Some(seq)),
+            1 => write(&chunk, None, Some(seq)),
+            2 => {
+                let older =
+                    json!({"schema": 0, "seq": seq, "position": 1, "chunks": 1, "sha256": ""})
+                        .to_string();
+                write(&manifest, Some(older.as_bytes()), Some(seq));
+            }
+            _ => write(&manifest, Some(&b"damaged"[..]), Some(seq)),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn row_16_a_message_too_large_for_the_broker() {
     let cluster = Cluster::shared();
@@ -119,27 +145,7 @@ async fn row_18_the_newest_checkpoint_is_damaged() {
     several_pictures(&stage).await;
     first.kill();
 
-    let producer = stage.place.producer(&[]);
-    for partition in 0..stage.place.partitions {
-        let (slot, seq) = pictures(&stage, partition).remove(0);
-        let (chunk, manifest) = (format!("{slot}/0"), format!("{slot}/manifest"));
-        let write = |key: &str, value, seq| {
-            stage
-                .place
-                .write(&producer, Topic::Checkpoints, partition, key, value, seq)
-        };
-        match partition {
-            0 => write(&chunk, Some(&b"damaged"[..]), Some(seq)),
-            1 => write(&chunk, None, Some(seq)),
-            2 => {
-                let older =
-                    json!({"schema": 0, "seq": seq, "position": 1, "chunks": 1, "sha256": ""})
-                        .to_string();
-                write(&manifest, Some(older.as_bytes()), Some(seq));
-            }
-            _ => write(&manifest, Some(&b"damaged"[..]), Some(seq)),
-        }
-    }
+    newest_damaged(&stage);
     let second = stage.engine(&cluster.plain()).await;
     stage.goes_on(PATIENCE).await;
     let passed = second

@@ -30,7 +30,8 @@ const BAD: [&str; 8] = [
     r#"{"stock_symbol":"B","opening_pr"#,
 ];
 
-async fn post(url: &str, body: String) -> (u16, Value) {
+/// Sends records.
+pub(crate) async fn post(url: &str, body: String) -> (u16, Value) {
     let request = reqwest::Client::new()
         .post(format!("{url}/ingest"))
         .header("Content-Type", "application/x-ndjson")
@@ -38,16 +39,18 @@ async fn post(url: &str, body: String) -> (u16, Value) {
     crate::service::answer(request).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn row_21_bad_records() {
-    let cluster = Cluster::shared();
-    let stage = Stage::new(cluster);
-    let _engine = stage.engine(&cluster.plain()).await;
-    let (desk, load) = stage.load().await;
+/// Sends bad records among good ones in every way there is, and waits until each is among the refused.
+pub(crate) async fn bad_records(stage: &Stage<'_>, url: &str) {
+    let rejects = || {
+        (0..stage.place.partitions)
+            .map(|p| stage.place.read(Topic::Rejects, p).len())
+            .sum::<usize>()
+    };
+    let before = rejects();
     // Between good ones, over HTTP.
     let good = tick("GOOD", 1_700_000_000.0, 1.0);
     let body = BAD.map(|bad| format!("{bad}\n{good}\n")).concat();
-    let (status, answer) = post(desk.url(), body).await;
+    let (status, answer) = post(url, body).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(
         (&answer["accepted"], &answer["rejected"]),
@@ -56,7 +59,7 @@ async fn row_21_bad_records() {
     );
     // Ten megabytes in one record, and in one body that is none.
     let (status, answer) = post(
-        desk.url(),
+        url,
         format!(
             "{{\"stock_symbol\":\"{}\"}}\n{good}\n",
             "A".repeat(10 << 20)
@@ -68,14 +71,14 @@ async fn row_21_bad_records() {
         (200, &Value::from(1)),
         "{answer}"
     );
-    assert_eq!(post(desk.url(), "\u{0}".repeat(10 << 20)).await.0 / 100, 4);
+    assert_eq!(post(url, "\u{0}".repeat(10 << 20)).await.0 / 100, 4);
     // A tick that is late, and one that is a repeat: not refused, and dropped by each replay alike.
     let late = [
         tick("LATE", 1_700_000_100.0, 1.0),
         tick("LATE", 1_700_000_000.0, 2.0),
         tick("LATE", 1_700_000_100.0, 1.0),
     ];
-    let (status, answer) = post(desk.url(), late.join("\n")).await;
+    let (status, answer) = post(url, late.join("\n")).await;
     assert_eq!(
         (status, &answer["accepted"]),
         (200, &Value::from(3)),
@@ -103,16 +106,20 @@ async fn row_21_bad_records() {
     }
     producer.flush(PATIENCE).expect("written");
 
-    let expected = 2 * BAD.len() + 2;
+    let expected = before + 2 * BAD.len() + 2;
     until("all of them in rejects", async || {
-        let rejects = || {
-            (0..stage.place.partitions)
-                .map(|p| stage.place.read(Topic::Rejects, p).len())
-                .sum::<usize>()
-        };
         (rejects() >= expected).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn row_21_bad_records() {
+    let cluster = Cluster::shared();
+    let stage = Stage::new(cluster);
+    let _engine = stage.engine(&cluster.plain()).await;
+    let (desk, load) = stage.load().await;
+    bad_records(&stage, desk.url()).await;
     stage.goes_on(PATIENCE).await;
     stage.judge(load).await;
 }

@@ -12,6 +12,7 @@ use crate::{
     kafka_broker,
     load::{Load, Pace, Sent},
     oracle::{self, Verdict},
+    service::wigwag,
 };
 
 /// Longer than any takeover on a busy machine.
@@ -111,6 +112,27 @@ impl<'a> Stage<'a> {
             );
             tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Lets `wigwag verify` judge all of it; gives its last line.
+    pub(crate) fn verify(&self) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = format!("kafka://{}", self.place.brokers);
+        let partitions = self.place.partitions.to_string();
+        let output = wigwag(folder.path())
+            .args(["verify", "--data-dir", "data", "--log", &log])
+            .args([
+                "--topic-prefix",
+                &self.place.prefix,
+                "--partitions",
+                &partitions,
+            ])
+            .output()
+            .expect("the program starts");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}{errors}", output.status);
+        said.lines().last().unwrap_or_default().to_owned()
     }
 
     /// Ends the load, waits until all is committed, and judges.
