@@ -15,7 +15,7 @@ use wigwag::log::Topic;
 
 /// How long a question may take with all its tries, and how long each.
 const ASK_LIMIT: Duration = Duration::from_secs(40);
-const ASK_SLICE: Duration = Duration::from_secs(10);
+const ASK_SLICE: Duration = Duration::from_secs(4);
 /// A read that has not come to its end by then has found a reader that is held up.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
@@ -91,8 +91,13 @@ impl Place {
     pub(crate) fn bounds(&self, topic: Topic, partition: u32) -> (u64, u64) {
         let name = self.topic(topic);
         let asked = |limit| {
-            self.asking()
-                .fetch_watermarks(&name, partition as i32, limit)
+            let asking = self.asking();
+            let answer = asking.fetch_watermarks(&name, partition as i32, limit);
+            // A client without a subscription remembers a leader that is gone until it asks who leads.
+            answer.or_else(|_| {
+                asking.fetch_metadata(Some(&name), limit)?;
+                asking.fetch_watermarks(&name, partition as i32, limit)
+            })
         };
         let (start, end) = ask(&format!("bounds of {name}/{partition}"), asked);
         (start as u64, end as u64)

@@ -21,6 +21,9 @@ use crate::log::{Bounds, Group, LogError, Offset, Topic};
 pub(super) const ASK_LIMIT: Duration = Duration::from_secs(10);
 /// Between two tries of one.
 const ASK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long the client that lasts is asked, before one that remembers nothing is.
+const FIRST_LIMIT: Duration = Duration::from_secs(2);
 /// How often it is asked whether it still answers, and how long that may take.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 const WATCH_LIMIT: Duration = Duration::from_secs(2);
@@ -237,17 +240,18 @@ impl Cluster {
         let mut fresh: Option<BaseConsumer<Plain>> = None;
         let answer = loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match question(fresh.as_ref().unwrap_or(&self.asking), left) {
+            let (client, limit) = match &fresh {
+                None => (&self.asking, left.min(FIRST_LIMIT)),
+                Some(fresh) => (fresh, left),
+            };
+            match question(client, limit) {
                 Ok(answer) => break Ok(answer),
+                Err(error) if goes_by_memory(&error) && fresh.is_none() => {
+                    fresh = Some(self.another_asking()?);
+                }
                 Err(error)
                     if leader_changes(&error) && Instant::now() + ASK_INTERVAL < deadline =>
                 {
-                    // After the loss of a broker a client may go on answering from what it remembers.
-                    let forgets =
-                        error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition);
-                    if forgets && fresh.is_none() {
-                        fresh = Some(self.another_asking()?);
-                    }
                     thread::sleep(ASK_INTERVAL);
                 }
                 Err(error) => {
@@ -351,10 +355,25 @@ fn leader_changes(error: &KafkaError) -> bool {
         Some(
             RDKafkaErrorCode::NotLeaderForPartition
                 | RDKafkaErrorCode::LeaderNotAvailable
+                // Said by a leader that has just become one.
+                | RDKafkaErrorCode::OffsetNotAvailable
                 | RDKafkaErrorCode::UnknownTopicOrPartition
                 // Said of every partition for a second after the client had lost all brokers.
                 | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::BrokerTransportFailure
+        )
+    )
+}
+
+/// Whether a client may be asking a broker that is gone. One without a subscription remembers a partition's leader for
+/// minutes, and goes on asking it; after the loss of all brokers it says that there is no such partition.
+fn goes_by_memory(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::RequestTimedOut
+                | RDKafkaErrorCode::UnknownPartition
         )
     )
 }
