@@ -11,6 +11,8 @@ mod lease;
 mod member;
 mod reader;
 mod topics;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+mod wait;
 
 use std::{sync::Arc, time::Duration};
 
