@@ -2,7 +2,9 @@
 //! message that its producer had sent before are dropped. Whoever reads `ticks` decides by this, so that every
 //! replay decides the same.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher as _;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 use serde::{Deserialize, Serialize};
 
 use crate::{log::Headers, market::Tick};
@@ -20,25 +22,36 @@ const MAX_PRODUCERS: usize = 10_000;
 #[derive(Clone, Debug, Default)]
 pub struct Symbols {
     names: Vec<Box<str>>,
-    numbers: HashMap<Box<str>, u32>,
+    /// By the hashes of their names, which are not kept twice.
+    numbers: HashTable<u32>,
+    hasher: DefaultHashBuilder,
 }
 
 impl Symbols {
     /// The number of a symbol; a new one is given where there is none.
     pub fn number(&mut self, name: &str) -> u32 {
-        if let Some(&number) = self.numbers.get(name) {
+        if let Some(number) = self.find(name) {
             return number;
         }
         let number = u32::try_from(self.names.len()).expect("fewer than 2^32 symbols");
         self.names.push(name.into());
-        self.numbers.insert(name.into(), number);
+        let Self {
+            names,
+            numbers,
+            hasher,
+        } = self;
+        numbers.insert_unique(hasher.hash_one(name), number, |&number| {
+            hasher.hash_one(&*names[number as usize])
+        });
         number
     }
 
     /// The number of a symbol that has one.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<u32> {
-        self.numbers.get(name).copied()
+        let hash = self.hasher.hash_one(name);
+        let is = |&number: &u32| *self.names[number as usize] == *name;
+        self.numbers.find(hash, is).copied()
     }
 
     /// The symbol of a number that was given.
@@ -56,11 +69,11 @@ impl Symbols {
 
 impl From<Vec<Box<str>>> for Symbols {
     fn from(names: Vec<Box<str>>) -> Self {
-        let numbers = (0..)
-            .zip(&names)
-            .map(|(number, name)| (name.clone(), number))
-            .collect();
-        Self { names, numbers }
+        let mut symbols = Self::default();
+        for name in names {
+            symbols.number(&name);
+        }
+        symbols
     }
 }
 

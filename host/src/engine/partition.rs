@@ -20,7 +20,7 @@ use crate::{
     bars::OpenBars,
     change::{Change, ON_REPLAY, What},
     log::{MessageRef, Offset},
-    plugin::{Digest, LogLine, Plugin},
+    plugin::{Columns, Digest, LogLine, Plugin},
     strategy::Strategy,
 };
 
@@ -234,7 +234,7 @@ impl Partition {
             return;
         }
         self.capture_for_picture(mode, out);
-        let rows = std::mem::take(&mut self.spare);
+        let mut rows = std::mem::take(&mut self.spare);
         for slot in &mut self.slots {
             let mut sink = Sink {
                 partition: self.number,
@@ -245,7 +245,11 @@ impl Partition {
             slot.run(&rows, &self.symbols, &self.history, &mut sink);
         }
         self.rows_in_history += rows.len() + rows.events.len();
-        self.history.push(Arc::new(rows));
+        // One that starts later is not shown what was before it.
+        let read = self.slots.iter().map(Slot::columns);
+        let columns = read.fold(Columns::empty(), |all, of_one| all | of_one);
+        self.history.push(Arc::new(rows.take_for_recovery(columns)));
+        self.spare = rows;
         self.give_up_lost_picture();
     }
 }

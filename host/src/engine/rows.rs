@@ -1,11 +1,13 @@
-//! Ticks of one partition as columns: what a batch of messages becomes before plugins see it.
+//! Ticks of one partition as columns: what a batch of messages becomes before plugins see it, and what of it is kept to
+//! bring a failed one back.
 
 use crate::{
     log::Offset,
     market::{Record, Side, Tick},
+    plugin::Columns,
 };
 
-/// Ticks in the order of the log, and the events between them.
+/// Ticks in the order of the log, and the events between them. A column that nobody is to be shown again is empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     pub(super) symbol: Vec<u32>,
@@ -126,6 +128,36 @@ impl Rows {
         });
     }
 
+    /// Takes all out, and keeps of it what a plugin that reads these columns may be shown again, in no more memory than
+    /// that needs. The room stays for the next rows.
+    pub(super) fn take_for_recovery(&mut self, columns: Columns) -> Self {
+        let column = |flag, column: &mut Vec<f64>| {
+            let kept = match columns.contains(flag) {
+                true => column.clone(),
+                false => Vec::new(),
+            };
+            column.clear();
+            kept
+        };
+        let kept = Self {
+            symbol: self.symbol.clone(),
+            time: column(Columns::TIME, &mut self.time),
+            open: column(Columns::OPEN, &mut self.open),
+            high: column(Columns::HIGH, &mut self.high),
+            low: column(Columns::LOW, &mut self.low),
+            close: column(Columns::CLOSE, &mut self.close),
+            volume: column(Columns::VOLUME, &mut self.volume),
+            // Only what is put out needs it, and a recovery puts out nothing.
+            previous_time: Vec::new(),
+            place: self.place.clone(),
+            events: self.events.drain(..).collect(),
+        };
+        self.symbol.clear();
+        self.previous_time.clear();
+        self.place.clear();
+        kept
+    }
+
     pub(super) const fn len(&self) -> usize {
         self.symbol.len()
     }
@@ -184,18 +216,38 @@ impl Rows {
             take_events(&mut kept, row);
             if keep(self.symbol[row]) {
                 kept.symbol.push(self.symbol[row]);
-                kept.time.push(self.time[row]);
-                kept.open.push(self.open[row]);
-                kept.high.push(self.high[row]);
-                kept.low.push(self.low[row]);
-                kept.close.push(self.close[row]);
-                kept.volume.push(self.volume[row]);
-                kept.previous_time.push(self.previous_time[row]);
                 kept.place.push(self.place[row]);
+                for (to, from) in kept.columns_mut().into_iter().zip(self.columns()) {
+                    to.extend(from.get(row));
+                }
             }
         }
         take_events(&mut kept, self.len());
         kept
+    }
+
+    const fn columns(&self) -> [&Vec<f64>; 7] {
+        [
+            &self.time,
+            &self.open,
+            &self.high,
+            &self.low,
+            &self.close,
+            &self.volume,
+            &self.previous_time,
+        ]
+    }
+
+    const fn columns_mut(&mut self) -> [&mut Vec<f64>; 7] {
+        [
+            &mut self.time,
+            &mut self.open,
+            &mut self.high,
+            &mut self.low,
+            &mut self.close,
+            &mut self.volume,
+            &mut self.previous_time,
+        ]
     }
 
     /// Whether values are put out at this row: at the first tick of its symbol in each interval of its time.

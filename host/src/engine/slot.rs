@@ -23,7 +23,7 @@ use super::{
 use crate::{
     change::{ON_REPLAY, What},
     log::Offset,
-    plugin::{Failure, Instance, LogLine, Plugin},
+    plugin::{Columns, Failure, Instance, LogLine, Plugin},
     strategy::Strategy,
 };
 
@@ -119,6 +119,11 @@ impl Slot {
 
     pub(super) fn quarantined(&self) -> Option<&str> {
         self.quarantined.as_deref()
+    }
+
+    /// What its plugin reads of a tick.
+    pub(super) fn columns(&self) -> Columns {
+        self.plugin.description().columns
     }
 
     pub(super) const fn warm_up_ticks(&self) -> u32 {
