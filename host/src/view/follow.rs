@@ -179,34 +179,52 @@ impl Follower {
             newest_ticks: HashMap::new(),
         };
         let mut messages = Messages::new();
-        let mut unavailable = false;
         loop {
             messages.clear();
             match reader.poll(&mut messages, POLL_BYTES, POLL_WAIT) {
-                // Where nothing is written, no message says that the log is there again.
-                Ok(()) if unavailable && messages.is_empty() => {
-                    unavailable = self.log.check().is_err();
-                    if !unavailable {
-                        lock(&self.view.0.status).trouble = None;
-                    }
-                }
                 Ok(()) => {}
                 Err(error @ LogError::Unavailable { .. }) => {
                     lock(&self.view.0.status).trouble = Some(error.to_string());
-                    unavailable = true;
-                    self.view.0.stop.wait(RETRY_AFTER);
+                    // One that has lost the log may not find its way back: see ARCHITECTURE.md.
+                    match self.another_reader(&reading, &*reader)? {
+                        Some(another) => reader = another,
+                        None => return Ok(()),
+                    }
+                    lock(&self.view.0.status).trouble = None;
                 }
                 Err(error) => return Err(error.into()),
-            }
-            if unavailable && !messages.is_empty() {
-                lock(&self.view.0.status).trouble = None;
-                unavailable = false;
             }
             let stopped = self.view.0.stop.is_stopped();
             let stored = reading.take(&mut store, &messages, &*reader, stopped);
             stored.map_err(|source| store.error(source))?;
             if stopped {
                 return Ok(());
+            }
+        }
+    }
+
+    /// Waits until the log is there again, and reads on from where the last reader was. None where a stop came first.
+    fn another_reader(
+        &self,
+        reading: &Reading<'_>,
+        last: &dyn Reader,
+    ) -> Result<Option<Box<dyn Reader>>, ViewError> {
+        let at = |start: &Start| Start {
+            offset: last.position(start.topic, start.partition),
+            ..*start
+        };
+        let starts: Vec<_> = reading.starts.iter().map(at).collect();
+        loop {
+            self.view.0.stop.wait(RETRY_AFTER);
+            if self.view.0.stop.is_stopped() {
+                return Ok(None);
+            }
+            if self.log.check().is_ok() {
+                match self.log.read(&starts) {
+                    Ok(reader) => return Ok(Some(reader)),
+                    Err(LogError::Unavailable { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
     }
