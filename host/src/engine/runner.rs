@@ -20,6 +20,9 @@ use crate::{
 /// How long to wait before a partition that cannot be taken over is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
+/// How often it is told that the brokers are still away.
+const TELL_EVERY: Duration = Duration::from_secs(30);
+
 /// How long a stop waits for the last steps.
 const STOP_WITHIN: Duration = Duration::from_millis(1500);
 
@@ -128,9 +131,13 @@ pub fn run(
         stop,
     };
     let mut owners: Vec<JoinHandle<()>> = Vec::new();
+    let mut told: Option<Instant> = None;
     while !context.stop.load(Ordering::Relaxed) {
         if let Err(error) = share(&context, &mut owners) {
-            tracing::warn!(%error, "engine cannot share the partitions; trying again");
+            if told.is_none_or(|at| at.elapsed() > TELL_EVERY) {
+                tracing::warn!(%error, "engine cannot share the partitions; trying again");
+                told = Some(Instant::now());
+            }
             std::thread::sleep(TRY_AGAIN.min(Duration::from_millis(500)));
         }
     }
