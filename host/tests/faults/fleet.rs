@@ -1,12 +1,19 @@
 //! Real `wigwag` processes over a cluster: started, stopped for a while, ended, and looked at from outside.
 
-use std::{process::ExitStatus, time::Duration};
+use std::{
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{history::Place, service::Service, stage::until};
+use crate::{
+    history::Place,
+    service::Service,
+    stage::{PATIENCE, until},
+};
 
 /// After so long without a heartbeat, a member's partitions go to others. Short, and still above the pauses of a machine
 /// that also compiles.
@@ -41,7 +48,7 @@ impl Order {
 /// A running process, killed when dropped.
 pub(crate) struct Process {
     service: Service,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// What a process has of the machine.
@@ -85,14 +92,15 @@ impl Process {
         let service = Service::launch(folder.path(), &options, &variables).await;
         Self {
             service,
-            _folder: folder,
+            folder,
         }
     }
 
     /// Starts it, and waits until it is ready.
     pub(crate) async fn start(order: &Order) -> Self {
-        let process = Self::launch(order).await;
+        let mut process = Self::launch(order).await;
         process.service.ready().await;
+        process.service.take_token(process.folder.path());
         process
     }
 
@@ -140,6 +148,20 @@ impl Process {
     pub(crate) async fn delete(&self, path: &str) -> u16 {
         let asked = self.service.request(reqwest::Method::DELETE, path);
         crate::service::answer(asked).await.0
+    }
+
+    /// Waits until it is ready.
+    pub(crate) async fn says_it_is_ready(&self) {
+        let (until, mut told) = (Instant::now() + PATIENCE, String::new());
+        while Instant::now() < until {
+            let (status, body) = self.ask("/readyz").await;
+            if status == 200 {
+                return;
+            }
+            told = body;
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+        panic!("not ready after {PATIENCE:?}: {told}")
     }
 
     /// Waits until it is not ready, for a reason that holds this text; gives the whole reason.

@@ -49,10 +49,7 @@ async fn row_12_every_broker_down() {
     cluster.resume(0);
     let up = Instant::now();
     stage.goes_on(PATIENCE).await;
-    until("it to be ready again", async || {
-        (service.ask("/readyz").await.0 == 200).then_some(())
-    })
-    .await;
+    service.says_it_is_ready().await;
     println!(
         "row 12: ready and committed {:?} after the broker's return",
         up.elapsed()

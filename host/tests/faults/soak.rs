@@ -45,7 +45,7 @@ async fn row_28_everything_at_random() {
         vec![survivor.url().to_owned()],
         Pace {
             every: Duration::from_millis(100),
-            ..Pace::default()
+            ..stage.pace()
         },
     );
     stage.goes_on(PATIENCE).await;

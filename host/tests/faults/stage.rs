@@ -54,10 +54,19 @@ impl<'a> Stage<'a> {
         Process::start(&self.order(brokers, "engine")).await
     }
 
+    /// What is sent: so many symbols that each partition has some.
+    pub(crate) fn pace(&self) -> Pace {
+        let symbols = 8 * self.place.partitions as usize;
+        Pace {
+            symbols: symbols.max(Pace::default().symbols),
+            ..Pace::default()
+        }
+    }
+
     /// A desk and its load.
     pub(crate) async fn load(&self) -> (Process, Load) {
         let desk = self.desk().await;
-        let load = Load::start(vec![desk.url().to_owned()], Pace::default());
+        let load = Load::start(vec![desk.url().to_owned()], self.pace());
         // Enough for every average to have its first values.
         load.goes_on(20, PATIENCE).await;
         (desk, load)
@@ -79,6 +88,10 @@ impl<'a> Stage<'a> {
             let committed = self.place.committed();
             if committed.iter().zip(positions).all(|(at, to)| at >= to) {
                 return;
+            }
+            if Instant::now() > until && std::env::var_os("WIGWAG_HOLD").is_some() {
+                println!("HOLD {committed:?} {positions:?} {}", self.place.brokers);
+                tokio::time::sleep(Duration::from_secs(500)).await;
             }
             assert!(
                 Instant::now() < until,

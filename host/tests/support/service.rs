@@ -105,10 +105,15 @@ impl Service {
         if options.contains(&"--ingest-listen") {
             service.ingest_url = Some(service.address("listening for records").await);
         }
-        if let Ok(token) = std::fs::read_to_string(data.join("admin.token")) {
-            service.token = token;
-        }
+        service.take_token(folder);
         service
+    }
+
+    /// Takes the token that it wrote, where it had to wait for its log first.
+    pub(crate) fn take_token(&mut self, folder: &Path) {
+        if let Ok(token) = std::fs::read_to_string(folder.join("data/admin.token")) {
+            self.token = token;
+        }
     }
 
     /// Waits until it is ready.
