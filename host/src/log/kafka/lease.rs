@@ -28,6 +28,9 @@ use crate::log::{Group, Lease, LogError, Messages, Offset, Reader as _, Start, S
 
 /// How soon a poll sees that the partition was taken away.
 const POLL_SLICE: Duration = Duration::from_millis(50);
+/// After this long a step is given up that should have failed by itself: librdkafka 2.12.1 may wait without an end in
+/// `rd_kafka_send_offsets_to_transaction` when the group's coordinator moves, whatever time it was given.
+const SETTLE_LIMIT: Duration = Duration::from_secs(20);
 /// What is read to see a message behind a gap.
 const LOOK_BYTES: usize = 1;
 
@@ -50,8 +53,8 @@ pub(super) struct KafkaLease {
 struct Commits {
     orders: Sender<Order>,
     outcomes: Receiver<Result<(), LogError>>,
-    /// The position of the step that has not settled.
-    in_hand: Option<Offset>,
+    /// The position of the step that has not settled, and since when.
+    in_hand: Option<(Offset, Instant)>,
 }
 
 impl KafkaLease {
@@ -309,7 +312,7 @@ impl Lease for KafkaLease {
                 "{place}: a step before its fence"
             )));
         };
-        if let Some(in_hand) = commits.in_hand {
+        if let Some((in_hand, _)) = commits.in_hand {
             return Err(LogError::Mismatch(format!(
                 "{place}: a step while the one to offset {in_hand} is in hand"
             )));
@@ -320,7 +323,7 @@ impl Lease for KafkaLease {
                 "its producer is gone before the step to offset {position}"
             )));
         }
-        commits.in_hand = Some(position);
+        commits.in_hand = Some((position, Instant::now()));
         Ok(())
     }
 
@@ -328,7 +331,7 @@ impl Lease for KafkaLease {
         let Some(commits) = &mut self.commits else {
             return Ok(true);
         };
-        let Some(in_hand) = commits.in_hand else {
+        let Some((in_hand, since)) = commits.in_hand else {
             return Ok(true);
         };
         match commits.outcomes.recv_timeout(timeout) {
@@ -336,7 +339,16 @@ impl Lease for KafkaLease {
                 commits.in_hand = None;
                 outcome.map(|()| true)
             }
-            Err(RecvTimeoutError::Timeout) => Ok(false),
+            Err(RecvTimeoutError::Timeout) if since.elapsed() < SETTLE_LIMIT => Ok(false),
+            Err(RecvTimeoutError::Timeout) => {
+                self.commits = None;
+                self.hold.give_up_producer();
+                let (place, limit_s) = (self.place(), SETTLE_LIMIT.as_secs());
+                warn!(topic = %self.input(), partition = self.partition, position = in_hand, limit_s, "the client does not come back from a commit; another takes its place");
+                Err(self.cluster.unavailable(format!(
+                    "{place}: step to offset {in_hand}: the client said nothing for {limit_s} s; it is not known whether it was committed"
+                )))
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 commits.in_hand = None;
                 Err(self.lost(&format!(

@@ -197,6 +197,8 @@ struct Slot {
     leased: bool,
     /// A producer lives, or is being made.
     producing: bool,
+    /// Counts the producers that were made, and those that were given up.
+    producers: u64,
     /// To the thread that has the producer.
     orders: Option<Sender<Order>>,
     /// Not to be leased before.
@@ -302,8 +304,21 @@ impl Hold {
         if !self.ours(&state) {
             return None;
         }
-        state.slots[self.partition as usize].producing = true;
-        Some(Producing(self.clone()))
+        let slot = &mut state.slots[self.partition as usize];
+        slot.producing = true;
+        slot.producers += 1;
+        Some(Producing(self.clone(), slot.producers))
+    }
+
+    /// Counts on the producer no more, which does not come back from a call: whoever makes the next one shuts it out.
+    pub(super) fn give_up_producer(&self) {
+        let mut state = self.ownership.state();
+        if let Some(slot) = state.slots.get_mut(self.partition as usize) {
+            slot.producing = false;
+            slot.producers += 1;
+        }
+        drop(state);
+        self.ownership.changed.notify_all();
     }
 
     /// The lease is no more.
@@ -319,8 +334,8 @@ impl Hold {
     }
 }
 
-/// While it lives, so does a producer of a partition.
-pub(super) struct Producing(Hold);
+/// While it lives, so does a producer of a partition, the one of this number.
+pub(super) struct Producing(Hold, u64);
 
 impl Producing {
     pub(super) const fn hold(&self) -> &Hold {
@@ -341,7 +356,8 @@ impl Producing {
 impl Drop for Producing {
     fn drop(&mut self) {
         let mut state = self.0.ownership.state();
-        if let Some(slot) = state.slots.get_mut(self.0.partition as usize) {
+        let slot = state.slots.get_mut(self.0.partition as usize);
+        if let Some(slot) = slot.filter(|slot| slot.producers == self.1) {
             slot.producing = false;
         }
         drop(state);
