@@ -189,7 +189,7 @@ mod tests {
     fn period_0_is_refused() {
         assert_eq!(
             Ema::try_new(0, Seed::First).unwrap_err(),
-            PeriodError { period: 0 }
+            PeriodError::above(0, crate::MAX_PERIOD)
         );
     }
 }

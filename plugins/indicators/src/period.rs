@@ -5,21 +5,28 @@ use core::fmt;
 /// The longest period, in ticks. A window of it takes 80 kB a symbol, and `window` divides exactly up to here.
 pub const MAX_PERIOD: u32 = 10_000;
 
-/// A period outside 1 to [`MAX_PERIOD`].
+/// A period outside 1 to [`MAX_PERIOD`], or above one that it must not exceed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeriodError {
     /// The period that was asked for.
     pub period: u32,
+    /// The longest that it can be.
+    pub longest: u32,
+}
+
+impl PeriodError {
+    /// That a period is above another that it must not exceed.
+    pub(crate) fn above(period: u32, longest: u32) -> Self {
+        Self { period, longest }
+    }
 }
 
 impl fmt::Display for PeriodError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = if self.period == 0 {
-            "1 or more"
-        } else {
-            "10000 or less"
-        };
-        write!(f, "is {}; use {rule}", self.period)
+        match self.period {
+            0 => write!(f, "is 0; use 1 or more"),
+            period => write!(f, "is {period}; use {} or less", self.longest),
+        }
     }
 }
 
@@ -30,7 +37,7 @@ pub(crate) fn check(period: u32) -> Result<u32, PeriodError> {
     if (1..=MAX_PERIOD).contains(&period) {
         Ok(period)
     } else {
-        Err(PeriodError { period })
+        Err(PeriodError::above(period, MAX_PERIOD))
     }
 }
 

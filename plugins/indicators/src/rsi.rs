@@ -355,7 +355,7 @@ mod tests {
         for smoothing in ALL {
             assert_eq!(
                 Rsi::try_new(0, smoothing).unwrap_err(),
-                PeriodError { period: 0 }
+                PeriodError::above(0, crate::MAX_PERIOD)
             );
         }
     }

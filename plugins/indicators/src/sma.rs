@@ -93,6 +93,9 @@ mod tests {
 
     #[test]
     fn period_0_is_refused() {
-        assert_eq!(Sma::try_new(0).unwrap_err(), PeriodError { period: 0 });
+        assert_eq!(
+            Sma::try_new(0).unwrap_err(),
+            PeriodError::above(0, crate::MAX_PERIOD)
+        );
     }
 }

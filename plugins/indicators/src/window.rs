@@ -6,26 +6,8 @@ use alloc::{boxed::Box, vec};
 use crate::PeriodError;
 use crate::period;
 use crate::snapshot::{RestoreError, Snapshot, within};
+use crate::sum::Sum;
 use alloc::vec::Vec;
-
-/// A sum carried with its rounding error, after Neumaier. The error comes from Knuth's two-sum, which needs no
-/// comparison and so no jump.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sum {
-    sum: f64,
-    lost: f64,
-}
-snapshot!(Sum { sum, lost });
-
-impl Sum {
-    #[inline]
-    fn add(&mut self, value: f64) {
-        let sum = self.sum + value;
-        let part = sum - self.sum;
-        self.lost += (self.sum - (sum - part)) + (value - part);
-        self.sum = sum;
-    }
-}
 
 /// A sliding window over the last `n` values.
 ///
@@ -79,8 +61,7 @@ impl Window {
     /// The sum of the values, once there are `n`. None where it is beyond the range of a number.
     #[inline]
     pub(crate) fn sum(&self) -> Option<f64> {
-        let sum = self.running.sum + self.running.lost;
-        (self.full && sum.abs() < f64::INFINITY).then_some(sum)
+        self.running.get().filter(|_| self.full)
     }
 
     /// The mean of the values, once there are `n`. None where their sum is beyond the range of a number.
