@@ -8,8 +8,17 @@ use std::{
 };
 
 const TARGET: &str = "wasm32-wasip2";
-/// The built-ins, and the one that the tests need.
-const PLUGINS: [&str; 4] = ["ma", "ema", "rsi", "misbehave"];
+/// The packages of the built-ins, and of those that the tests need.
+const PLUGINS: [&str; 8] = [
+    "wigwag-ma",
+    "wigwag-ema",
+    "wigwag-rsi",
+    "wigwag-misbehave",
+    "macd-cross",
+    "bollinger-breakout",
+    "confluence",
+    "panel",
+];
 
 fn main() {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("set by cargo")).join("..");
@@ -19,6 +28,10 @@ fn main() {
         "plugins/ma",
         "plugins/ema",
         "plugins/rsi",
+        "plugins/examples/macd-cross",
+        "plugins/examples/bollinger-breakout",
+        "plugins/examples/confluence",
+        "plugins/examples/panel",
         "wit",
     ] {
         let watched = root.join(watched);
@@ -47,7 +60,7 @@ fn main() {
     ]);
     cargo.arg("--target-dir").arg(&target_dir);
     for plugin in PLUGINS {
-        cargo.args(["-p", &format!("wigwag-{plugin}")]);
+        cargo.args(["-p", plugin]);
     }
     // What this build was told of its own compiler and flags is not for theirs.
     for (name, _) in env::vars_os() {
@@ -66,9 +79,10 @@ fn main() {
     );
     let built = target_dir.join(TARGET).join("plugin");
     for plugin in PLUGINS {
+        let name = plugin.strip_prefix("wigwag-").unwrap_or(plugin);
         copy(
-            &built.join(format!("wigwag_{plugin}.wasm")),
-            &out.join(format!("{plugin}.wasm")),
+            &built.join(format!("{}.wasm", plugin.replace('-', "_"))),
+            &out.join(format!("{name}.wasm")),
         );
     }
 }

@@ -1,6 +1,10 @@
 //! What an operator can set: each option of `wigwag serve` and `wigwag verify` on the command line, as a `WIGWAG_*`
 //! variable, or as a line of `wigwag.toml`, in this order of precedence. Unknown ones are refused by name.
 
+mod commands;
+
+pub use commands::{Definition, Language, PluginCommand, ServiceOptions, StrategyCommand, Subject};
+
 use std::{
     collections::BTreeSet,
     ffi::OsString,
@@ -453,8 +457,8 @@ fn known_variables(
         let Some(rest) = variable.strip_prefix(ENV_PREFIX) else {
             continue;
         };
-        // The generator has options of its own.
-        if rest.starts_with("GENERATOR_") {
+        // The generator has options of its own, and so have those who ask a service.
+        if rest.starts_with("GENERATOR_") || ["URL", "TOKEN"].contains(&rest) {
             continue;
         }
         let name = rest.to_ascii_lowercase().replace('_', "-");

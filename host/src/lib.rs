@@ -19,7 +19,9 @@
 //! - [`metrics`]: numbers for operators.
 //! - [`config`]: what an operator can set.
 //! - [`serve`]: all of it as one service.
+//! - [`author`]: what an author of plugins does, from an empty folder to live signals.
 
+pub mod author;
 pub mod bars;
 pub mod change;
 pub mod config;

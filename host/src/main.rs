@@ -10,9 +10,13 @@ use std::{
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use wigwag::{
-    config::{self, ConfigError, LogFormat, LogOptions, LogUrl, ServeOptions, VerifyOptions},
+    author,
+    config::{
+        self, ConfigError, LogFormat, LogOptions, LogUrl, PluginCommand, ServeOptions,
+        StrategyCommand, VerifyOptions,
+    },
     log::{Log, embedded::ReadOnlyLog, kafka::KafkaLog},
-    offline, plugin,
+    plugin,
     serve::serve,
     verify::{self, Outcome, VerifyError},
 };
@@ -42,31 +46,15 @@ enum Command {
     Serve(Box<ServeOptions>),
     /// Recomputes the signals of the past and compares them with the stored ones.
     Verify(Box<VerifyOptions>),
-    /// Works with plugins.
+    /// Writes, tries and uploads plugins.
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Starts, changes and looks at strategies of a service.
+    #[command(subcommand)]
+    Strategy(StrategyCommand),
     /// Compiles a component for the service, under limits; for its own use.
     #[command(hide = true)]
     CompilePlugin { cpu_seconds: u64, memory_bytes: u64 },
-}
-
-#[derive(Subcommand)]
-enum PluginCommand {
-    /// Runs a plugin over a file of ticks and prints its signals, one JSON object a line.
-    Run {
-        /// A component's file, or a built-in: ma, ema, rsi.
-        plugin: String,
-        /// NDJSON of records, or CSV with columns open, high, low, close, volume and, where there are any,
-        /// symbol and timestamp (seconds); `-` is standard input.
-        #[arg(long, value_name = "FILE")]
-        ticks: std::path::PathBuf,
-        /// Parameters of the plugin that differ from its defaults.
-        #[arg(long, value_name = "JSON", default_value = "{}")]
-        params: String,
-        /// Prints each tick's indicator values too.
-        #[arg(long)]
-        values: bool,
-    },
 }
 
 fn main() -> ExitCode {
@@ -242,25 +230,18 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
         }
-        Command::Plugin(PluginCommand::Run {
-            plugin,
-            ticks,
-            params,
-            values,
-        }) => {
+        Command::Plugin(command) => {
             let compiler = plugin::Compiler::new(std::env::current_exe()?, None);
-            let request = offline::Request {
-                plugin,
-                ticks,
-                params,
-                values,
-            };
-            offline::run(
-                &request,
-                compiler,
-                &mut io::BufWriter::new(io::stdout().lock()),
-            )?;
-            Ok(ExitCode::SUCCESS)
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let done = author::plugin(command, compiler, &mut out);
+            out.flush()?;
+            done.map(|()| ExitCode::SUCCESS)
+        }
+        Command::Strategy(command) => {
+            let mut out = io::BufWriter::new(io::stdout().lock());
+            let done = author::strategy(command, &mut out);
+            out.flush()?;
+            done.map(|()| ExitCode::SUCCESS)
         }
     }
 }

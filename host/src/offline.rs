@@ -46,18 +46,7 @@ pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow
         .load(&bytes)
         .with_context(|| format!("plugin {:?}", request.plugin))?;
     let params = parameters(&plugin, &request.params)?;
-    let strategy = Strategy {
-        id: plugin.description().name.clone(),
-        plugin: plugin.description().name.clone(),
-        plugin_digest: plugin.digest().to_string(),
-        params_digest: Strategy::digest_of(&params),
-        params,
-        symbols: None,
-        input: Input::Ticks,
-        values_interval_ms: 0,
-        enabled: true,
-        version: 1,
-    };
+    let strategy = strategy(&plugin, params);
     let mut partition = Partition::new(0, 0);
     let mut outputs = Outputs::default();
     partition.start(
@@ -96,6 +85,23 @@ pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow
     Ok(())
 }
 
+/// The plugin as a strategy of its name, over all symbols, with values at each tick.
+pub(crate) fn strategy(plugin: &Plugin, params: Map<String, Value>) -> Strategy {
+    let name = &plugin.description().name;
+    Strategy {
+        id: name.clone(),
+        plugin: name.clone(),
+        plugin_digest: plugin.digest().to_string(),
+        params_digest: Strategy::digest_of(&params),
+        params,
+        symbols: None,
+        input: Input::Ticks,
+        values_interval_ms: 0,
+        enabled: true,
+        version: 1,
+    }
+}
+
 fn component(plugin: &str) -> anyhow::Result<Vec<u8>> {
     if let Some((_, bytes)) = BUILT_IN.iter().find(|(name, _)| *name == plugin) {
         return Ok(bytes.to_vec());
@@ -109,7 +115,8 @@ fn component(plugin: &str) -> anyhow::Result<Vec<u8>> {
     })
 }
 
-fn parameters(plugin: &Arc<Plugin>, text: &str) -> anyhow::Result<Map<String, Value>> {
+/// All parameters, from those that a person gives; the plugin accepts them.
+pub(crate) fn parameters(plugin: &Arc<Plugin>, text: &str) -> anyhow::Result<Map<String, Value>> {
     let given: Map<String, Value> = serde_json::from_str(text)
         .with_context(|| format!("--params is {text:?}; give a JSON object"))?;
     let resolved = plugin.description().resolve(&given).map_err(|errors| {
@@ -134,7 +141,9 @@ fn parameters(plugin: &Arc<Plugin>, text: &str) -> anyhow::Result<Map<String, Va
 }
 
 /// The file's records as valid lines of JSON.
-fn records(path: &Path) -> anyhow::Result<Box<dyn Iterator<Item = anyhow::Result<Vec<u8>>>>> {
+pub(crate) fn records(
+    path: &Path,
+) -> anyhow::Result<Box<dyn Iterator<Item = anyhow::Result<Vec<u8>>>>> {
     let name = path.display().to_string();
     let input: Box<dyn Read> = if name == "-" {
         Box::new(io::stdin())

@@ -37,6 +37,11 @@ use crate::{
 /// How long the roles may take to stop; HTTP has the rest of two seconds.
 const STOP_WITHIN: Duration = Duration::from_millis(1700);
 
+/// What a service writes into its data folder for those who ask it: where it listens, and the admin token of this run.
+pub const ADDRESS_FILE: &str = "address";
+/// See [`ADDRESS_FILE`].
+pub const TOKEN_FILE: &str = "admin.token";
+
 /// Runs the service until `shutdown` ends.
 ///
 /// # Errors
@@ -87,6 +92,7 @@ pub async fn serve(
     };
     // The folder is ours from here on, and so is the token in it.
     let access = Arc::new(access(&options)?);
+    write_address(&options.log.data_dir, addresses.0)?;
     if !is_remote {
         announce(&options, addresses);
     }
@@ -412,10 +418,23 @@ async fn ready_control(control: &Control, stop: &AtomicBool) -> bool {
     }
 }
 
+/// Says where it listens, as a client on this machine reaches it.
+fn write_address(folder: &Path, mut address: SocketAddr) -> anyhow::Result<()> {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let path = folder.join(ADDRESS_FILE);
+    std::fs::write(&path, format!("http://{address}"))
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
 /// Keeps the token where only we, and the commands that we start, can read it.
 fn write_token(folder: &Path, token: &str) -> anyhow::Result<PathBuf> {
     use std::os::unix::fs::OpenOptionsExt;
-    let path = folder.join("admin.token");
+    let path = folder.join(TOKEN_FILE);
     // A file that is there keeps its mode, so it goes first.
     drop(std::fs::remove_file(&path));
     let mut file = std::fs::OpenOptions::new()

@@ -1,4 +1,5 @@
-//! What a plugin author writes against: one trait, [`Strategy`], and one macro, [`export!`].
+//! What a plugin author writes against: one trait, [`Strategy`], and one macro, [`export!`]; or, where a strategy is no
+//! more than what it keeps of a symbol, one declaration, [`strategy!`].
 //!
 //! ```
 //! use wigwag_plugin::indicators::{Cross, Crossing, Sma};
@@ -62,6 +63,7 @@
 extern crate self as wigwag_plugin;
 
 mod batch;
+mod declare;
 mod description;
 mod instance;
 mod log;

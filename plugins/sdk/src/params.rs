@@ -70,6 +70,11 @@ impl ParamError {
             message: message.to_string(),
         }
     }
+
+    /// Names the parameter of an error: `Sma::try_new(period).map_err(ParamError::of("period"))`.
+    pub fn of<E: fmt::Display>(name: &str) -> impl FnOnce(E) -> Self {
+        move |error| Self::new(name, error)
+    }
 }
 
 impl fmt::Display for ParamError {

@@ -1,7 +1,9 @@
 //! For the tests of a plugin, natively: feed ticks, look at signals and values, and check the laws of the contract.
 
 use crate::{
-    Batch, Description, Instance, Opinion, Output, ParamKind, ParamValue, Signal, Strategy,
+    Batch, Description, EconomicIndicator, Event, EventBody, EventKind, Instance, MarketData,
+    NewsSentiment, Opinion, OrderBook, Output, ParamKind, ParamValue, Side, Signal, Strategy,
+    Symbol,
 };
 
 /// One symbol, fed tick by tick.
@@ -36,6 +38,23 @@ impl<S: Strategy> Trial<S> {
         })
     }
 
+    /// Tells of something that is not a tick, before the next one.
+    pub fn event(&mut self, body: EventBody) {
+        let symbol = match body {
+            EventBody::EconomicIndicator(_) => None,
+            _ => Some(Symbol(0)),
+        };
+        self.batch(Batch {
+            events: vec![Event {
+                row: 0,
+                symbol,
+                time: 0.0,
+                body,
+            }],
+            ..Batch::default()
+        });
+    }
+
     /// Feeds a batch of symbol 0.
     pub fn batch(&mut self, batch: Batch) -> Output {
         self.instance.on_batch(&batch)
@@ -51,7 +70,7 @@ impl<S: Strategy> Trial<S> {
 /// With what is wrong.
 pub fn conformance<S: Strategy>(params: &[(&str, ParamValue)]) {
     check_description(&Description::of::<S>());
-    let market = Market::new();
+    let market = Market::new(S::EVENTS);
     let whole = market.run::<S>(params, &[], false);
     market.check(
         &whole,
@@ -132,14 +151,44 @@ fn check_description(description: &Description) {
     }
 }
 
-/// Made-up ticks: each symbol walks, stands still, rises, falls and jumps.
+/// Made-up ticks: each symbol walks, stands still, rises, falls and jumps; and events between them.
 struct Market {
     symbols: u32,
     batch: Batch,
 }
 
+/// An event before a row, from a number between -100 and 100.
+fn made_up(kind: EventKind, row: u32, symbol: u32, number: f64) -> Event {
+    let size = number.abs() / 100.0;
+    let body = match kind {
+        EventKind::OrderBook => EventBody::OrderBook(OrderBook {
+            side: if number < 0.0 { Side::Sell } else { Side::Buy },
+            price: 100.0 + number / 10.0,
+            quantity: size,
+        }),
+        EventKind::NewsSentiment => EventBody::NewsSentiment(NewsSentiment {
+            score: number / 100.0,
+            magnitude: size,
+        }),
+        EventKind::MarketData => EventBody::MarketData(MarketData {
+            market_cap: 1e9 * (1.0 + size),
+            pe_ratio: 20.0 + number / 10.0,
+        }),
+        EventKind::EconomicIndicator => EventBody::EconomicIndicator(EconomicIndicator {
+            name: "rate".into(),
+            value: number / 100.0,
+        }),
+    };
+    Event {
+        row,
+        symbol: (kind != EventKind::EconomicIndicator).then_some(Symbol(symbol)),
+        time: f64::from(row),
+        body,
+    }
+}
+
 impl Market {
-    fn new() -> Self {
+    fn new(events: &[EventKind]) -> Self {
         let symbols = 3;
         let mut market = Self {
             symbols,
@@ -159,6 +208,12 @@ impl Market {
                 350..400 => before - 0.125,
                 _ => before * (1.0 + step / 10_000.0),
             };
+            // Of the kinds that are read, each at some rows, now and then two before one.
+            for (n, kind) in (0..).zip(events) {
+                if (noise >> n).is_multiple_of(5) {
+                    market.batch.events.push(made_up(*kind, row, symbol, step));
+                }
+            }
             market.batch.symbol.push(symbol);
             market.batch.time.push(f64::from(row));
             market.batch.open.push(before);
@@ -260,9 +315,21 @@ impl Market {
             low: column(&all.low),
             close: column(&all.close),
             volume: column(&all.volume),
-            events: Vec::new(),
+            events: self.events_of(start, end),
             wanted: wanted.map(|row| row - start as u32).collect(),
         }
+    }
+
+    /// An event goes with the row that it comes before.
+    fn events_of(&self, start: usize, end: usize) -> Vec<Event> {
+        let events = self.batch.events.iter();
+        let events = events.filter(|event| (start..end).contains(&(event.row as usize)));
+        events
+            .map(|event| Event {
+                row: event.row - start as u32,
+                ..event.clone()
+            })
+            .collect()
     }
 
     fn check(&self, output: &Output, warm_up_ticks: u32, series: usize) {

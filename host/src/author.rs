@@ -1,0 +1,113 @@
+//! What an author does with a plugin, from an empty folder to live signals: the commands `wigwag plugin` and `wigwag strategy`.
+//! They ask the service by its HTTP API like anyone else.
+
+mod bindings;
+mod client;
+mod cure;
+mod found;
+mod look;
+mod make;
+mod price;
+mod push;
+mod strategies;
+mod template;
+mod trial;
+
+use std::{io::Write, path::Path};
+
+use crate::{
+    config::{PluginCommand, StrategyCommand},
+    offline,
+    plugin::Compiler,
+};
+
+/// Carries out a `wigwag plugin` command.
+///
+/// # Errors
+/// What keeps it from that, with the cure.
+pub fn plugin(
+    command: PluginCommand,
+    compiler: Compiler,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    match command {
+        PluginCommand::New { name, lang } => template::new(Path::new("."), &name, lang, out),
+        PluginCommand::Build { folder } => make::build(&folder, out).map(drop),
+        PluginCommand::Check { subject } => look::check(&subject.plugin, compiler, out),
+        PluginCommand::Test {
+            subject,
+            ticks,
+            params,
+            signals,
+        } => {
+            let request = trial::Request {
+                subject: subject.plugin,
+                ticks,
+                params,
+                signals,
+            };
+            trial::test(&request, compiler, out)
+        }
+        PluginCommand::Run {
+            plugin,
+            ticks,
+            params,
+            values,
+        } => {
+            let request = offline::Request {
+                plugin,
+                ticks,
+                params,
+                values,
+            };
+            offline::run(&request, compiler, out)
+        }
+        PluginCommand::Push {
+            subject,
+            id,
+            definition,
+            signals,
+            within,
+            service,
+        } => {
+            let request = push::Request {
+                subject: subject.plugin,
+                id,
+                definition,
+                signals,
+                within: std::time::Duration::from_secs(within),
+            };
+            asking(push::push(&request, &service, out))
+        }
+        PluginCommand::List { service } => asking(push::list(&service, out)),
+    }
+}
+
+/// Carries out a `wigwag strategy` command.
+///
+/// # Errors
+/// What keeps it from that, with the cure.
+pub fn strategy(command: StrategyCommand, out: &mut dyn Write) -> anyhow::Result<()> {
+    match command {
+        StrategyCommand::Set {
+            id,
+            plugin,
+            definition,
+            disabled,
+            service,
+        } => asking(strategies::set(
+            &id, plugin, definition, !disabled, &service, out,
+        )),
+        StrategyCommand::List { service } => asking(strategies::list(&service, out)),
+        StrategyCommand::Remove { id, service } => asking(strategies::remove(&id, &service, out)),
+        StrategyCommand::Logs { id, service } => asking(strategies::logs(&id, &service, out)),
+    }
+}
+
+/// Waits for what asks the service.
+fn asking(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)
+}

@@ -1,0 +1,181 @@
+//! `wigwag plugin push` and `list`: from a component to live signals.
+
+use std::{io::Write, time::Duration};
+
+use anyhow::{Context, bail};
+use futures_util::StreamExt as _;
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+use super::{
+    client::{Body, Service},
+    found, strategies,
+};
+use crate::{
+    config::{Definition, ServiceOptions},
+    plugin,
+};
+
+/// What to push.
+pub(super) struct Request {
+    pub(super) subject: String,
+    pub(super) id: Option<String>,
+    pub(super) definition: Definition,
+    /// How many signals are waited for, and for how long.
+    pub(super) signals: usize,
+    pub(super) within: Duration,
+}
+
+/// How often an upload that takes longer is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
+/// Uploads it, starts a strategy, and prints its first signals.
+pub(super) async fn push(
+    request: &Request,
+    service: &ServiceOptions,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let found = found::find(&request.subject, out)?;
+    plugin::check(&found.bytes).with_context(|| format!("plugin {:?}", found.name))?;
+    let service = Service::find(service)?;
+    let uploaded = upload(&service, found.bytes, out)
+        .await
+        .with_context(|| format!("plugin {:?}", found.name))?;
+    let (name, digest) = (text(&uploaded, "name"), text(&uploaded, "digest"));
+    writeln!(
+        out,
+        "uploaded {name} {}, sha256:{digest}",
+        text(&uploaded, "version")
+    )?;
+    let id = request.id.clone().unwrap_or_else(|| name.to_owned());
+    let definition = request.definition.clone();
+    strategies::define(
+        &service,
+        &id,
+        Some(digest.to_owned()),
+        definition,
+        true,
+        out,
+    )
+    .await?;
+    out.flush()?;
+    follow(&service, &id, request, out).await
+}
+
+/// The plugin, once the service has it.
+async fn upload(service: &Service, bytes: Vec<u8>, out: &mut dyn Write) -> anyhow::Result<Value> {
+    let body = Some(Body::Component(bytes));
+    let answer = service.ask(Method::POST, "/v1/plugins", body).await?;
+    if answer.status() != StatusCode::ACCEPTED {
+        return Ok(answer.json().await?);
+    }
+    let location = answer.headers().get("Location");
+    let location = location
+        .and_then(|value| value.to_str().ok())
+        .context("the service gave no address of the upload's status")?;
+    let location = location.to_owned();
+    writeln!(out, "the service is compiling it ...")?;
+    out.flush()?;
+    loop {
+        tokio::time::sleep(ASK_EVERY).await;
+        let mut status = service.get(&location).await?;
+        match text(&status, "state") {
+            "done" => return Ok(status["plugin"].take()),
+            "refused" => {
+                let problem = &status["problem"];
+                bail!(
+                    "refused at {}: {}",
+                    text(problem, "stage"),
+                    text(problem, "detail")
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Prints signals as they are committed, until there are enough or the time is over.
+async fn follow(
+    service: &Service,
+    id: &str,
+    request: &Request,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    if request.signals == 0 {
+        return Ok(());
+    }
+    let path = format!("/v1/stream?strategy={id}&types=signal");
+    let answer = service.ask(Method::GET, &path, None).await?;
+    let (mut stream, mut rest, mut seen) = (answer.bytes_stream(), Vec::new(), 0);
+    let ended = tokio::time::timeout(request.within, async {
+        while let Some(bytes) = stream.next().await {
+            rest.extend_from_slice(&bytes?);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                let Some(signal) = line
+                    .strip_prefix(b"data: ".as_slice())
+                    .and_then(|json| serde_json::from_slice::<Value>(json).ok())
+                else {
+                    continue;
+                };
+                if signal["strategy"] == id {
+                    writeln!(
+                        out,
+                        "{} {} {} at {}: {} ({})",
+                        signal["timestamp"],
+                        text(&signal, "symbol"),
+                        text(&signal, "side"),
+                        signal["price"],
+                        text(&signal, "reason"),
+                        signal["values"]
+                    )?;
+                    out.flush()?;
+                    seen += 1;
+                }
+                if seen == request.signals {
+                    return anyhow::Ok(());
+                }
+            }
+        }
+        bail!("the service ended the stream")
+    });
+    match ended.await {
+        Ok(ended) => ended,
+        Err(_) => {
+            let seconds = request.within.as_secs();
+            writeln!(
+                out,
+                "{seen} signals within {seconds} s; it goes on: wigwag strategy list, wigwag strategy logs {id}"
+            )?;
+            Ok(())
+        }
+    }
+}
+
+/// Lists the plugins of the service.
+pub(super) async fn list(service: &ServiceOptions, out: &mut dyn Write) -> anyhow::Result<()> {
+    let all = Service::find(service)?.get("/v1/plugins").await?;
+    writeln!(
+        out,
+        "{:<24} {:<10} {:>10}  {:<16} help",
+        "name", "version", "bytes", "sha256"
+    )?;
+    for plugin in all["plugins"].as_array().into_iter().flatten() {
+        let digest = text(plugin, "digest");
+        writeln!(
+            out,
+            "{:<24} {:<10} {:>10}  {:<16} {}",
+            text(plugin, "name"),
+            text(plugin, "version"),
+            plugin["size_bytes"],
+            digest.get(..16).unwrap_or(digest),
+            text(plugin, "help")
+        )?;
+    }
+    Ok(())
+}
+
+/// A field of an answer, as text.
+pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}

@@ -1,0 +1,186 @@
+//! `wigwag strategy`: defines, lists, removes, and tells what was logged.
+
+use std::io::Write;
+
+use anyhow::{Context, bail};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use super::{
+    client::{Body, Service},
+    push::text,
+};
+use crate::config::{Definition, ServiceOptions};
+
+/// Defines a strategy, or changes of it what is given.
+pub(super) async fn set(
+    id: &str,
+    plugin: Option<String>,
+    definition: Definition,
+    enabled: bool,
+    service: &ServiceOptions,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    define(
+        &Service::find(service)?,
+        id,
+        plugin,
+        definition,
+        enabled,
+        out,
+    )
+    .await
+}
+
+/// What a definition has beside what these commands give: a change keeps it.
+const KEPT: [&str; 3] = ["params", "symbols", "values_interval_ms"];
+
+/// Writes the definition, and says what it is now.
+pub(super) async fn define(
+    service: &Service,
+    id: &str,
+    plugin: Option<String>,
+    definition: Definition,
+    enabled: bool,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let path = path_of(id)?;
+    let all = service.get("/v1/strategies").await?;
+    let mut all = all["strategies"].as_array().into_iter().flatten();
+    let known = all.find(|strategy| strategy["id"] == id);
+    let plugin = match (plugin, known) {
+        (Some(plugin), _) => plugin,
+        (None, Some(known)) => text(known, "plugin_digest").to_owned(),
+        (None, None) => bail!("strategy {id:?} is not here yet; name its plugin with --plugin"),
+    };
+    let mut body = Map::new();
+    for kept in KEPT {
+        if let Some(value) = known.and_then(|known| known.get(kept)) {
+            body.insert(kept.to_owned(), value.clone());
+        }
+    }
+    if let Some(params) = &definition.params {
+        let params: Map<String, Value> = serde_json::from_str(params)
+            .with_context(|| format!("--params is {params:?}; give a JSON object"))?;
+        body.insert("params".to_owned(), params.into());
+    }
+    if let Some(symbols) = &definition.symbols {
+        body.insert("symbols".to_owned(), json!(symbols));
+    }
+    body.insert("plugin".to_owned(), plugin.into());
+    body.insert("enabled".to_owned(), enabled.into());
+    let body = Body::Json(body.into());
+    let answer = service.ask(Method::PUT, &path, Some(body)).await?;
+    let verb = match answer.status().as_u16() {
+        _ if !enabled => "stopped",
+        201 => "started",
+        _ => "changed",
+    };
+    let strategy: Value = answer.json().await?;
+    writeln!(
+        out,
+        "{verb} strategy {id}: {} with {}",
+        text(&strategy, "plugin"),
+        strategy["params"]
+    )?;
+    Ok(())
+}
+
+/// Where the service has it.
+fn path_of(id: &str) -> anyhow::Result<String> {
+    let is_id = (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
+    if !is_id {
+        bail!(
+            "id is {id:?}; use 1 to 64 characters from a-z 0-9 . _ -, the first a letter or digit"
+        );
+    }
+    Ok(format!("/v1/strategies/{id}"))
+}
+
+/// Lists them, and what each is doing.
+pub(super) async fn list(service: &ServiceOptions, out: &mut dyn Write) -> anyhow::Result<()> {
+    let all = Service::find(service)?.get("/v1/strategies").await?;
+    writeln!(
+        out,
+        "{:<24} {:<20} {:<12} {:>12}  parameters",
+        "id", "plugin", "status", "skipped rows"
+    )?;
+    for strategy in all["strategies"].as_array().into_iter().flatten() {
+        let partitions: Vec<&Value> = strategy["state"].as_array().into_iter().flatten().collect();
+        let mut statuses: Vec<&str> = partitions
+            .iter()
+            .map(|state| text(state, "status"))
+            .collect();
+        statuses.sort_unstable();
+        statuses.dedup();
+        let skipped: u64 = partitions
+            .iter()
+            .filter_map(|state| state["skipped_rows"].as_u64())
+            .sum();
+        writeln!(
+            out,
+            "{:<24} {:<20} {:<12} {skipped:>12}  {}",
+            text(strategy, "id"),
+            text(strategy, "plugin"),
+            statuses.join("+"),
+            strategy["params"]
+        )?;
+        let mut reasons: Vec<&str> = partitions
+            .iter()
+            .map(|state| text(state, "reason"))
+            .collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        for reason in reasons.into_iter().filter(|reason| !reason.is_empty()) {
+            writeln!(out, "    {reason}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes one.
+pub(super) async fn remove(
+    id: &str,
+    service: &ServiceOptions,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let path = path_of(id)?;
+    Service::find(service)?
+        .ask(Method::DELETE, &path, None)
+        .await?;
+    writeln!(out, "removed strategy {id}")?;
+    Ok(())
+}
+
+/// Prints what its plugin logged, the oldest first.
+pub(super) async fn logs(
+    id: &str,
+    service: &ServiceOptions,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let answer = Service::find(service)?
+        .get(&format!("{}/logs", path_of(id)?))
+        .await?;
+    let lines: Vec<&Value> = answer["lines"].as_array().into_iter().flatten().collect();
+    if lines.is_empty() {
+        writeln!(out, "strategy {id} has logged nothing")?;
+    }
+    for line in lines.into_iter().rev() {
+        if let Some(left_out @ 1..) = line["left_out"].as_u64() {
+            writeln!(out, "... {left_out} lines left out")?;
+        }
+        writeln!(
+            out,
+            "{} {:<5} partition {} offset {}: {}",
+            line["time"],
+            text(line, "level"),
+            line["partition"],
+            line["offset"],
+            text(line, "message")
+        )?;
+    }
+    Ok(())
+}

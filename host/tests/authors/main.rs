@@ -1,0 +1,12 @@
+//! What an author of plugins does, as they do it: the real program on their command line, the tools of their language, a
+//! running service.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod desk;
+mod guide;
+mod mistakes;
+mod templates;
+
+#[path = "../support/service.rs"]
+mod process;
