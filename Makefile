@@ -30,10 +30,22 @@ run: build ## Starts service and generator on an embedded log; Ctrl-C ends both
 run-kafka: build ## The same on a real Apache Kafka, which it gets and starts
 	@deploy/run --kafka
 
+.PHONY: dashboard
+dashboard: dashboard/node_modules ## Builds the dashboard anew (dashboard/dist, which is committed); needs Node
+	cd dashboard && npm run build
+
+dashboard/node_modules: dashboard/package-lock.json
+	cd dashboard && npm ci && touch node_modules
+
 .PHONY: test
 test: target ## Runs the tests; installs what they lack
 	@deploy/install-test-tools
 	cargo test --locked --workspace
+	@$(MAKE) test-dashboard
+
+.PHONY: test-dashboard
+test-dashboard: build dashboard/node_modules ## The dashboard's own tests, in a browser on the real service
+	cd dashboard && npm run check && test/rebuilt && npm test
 
 .PHONY: test-all
 test-all: test ## Runs the long tests too
@@ -51,6 +63,7 @@ check: target ## Format, lints, docs
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 	@deploy/check-scripts
+	@deploy/check-dashboard
 
 .PHONY: bench
 bench: build ## Measures, and prints ratios against baselines of the same run

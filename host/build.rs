@@ -41,10 +41,9 @@ fn main() {
             }
         }
     }
-    println!(
-        "cargo::rerun-if-changed={}",
-        root.join("Cargo.toml").display()
-    );
+    for watched in ["Cargo.toml", "dashboard/dist"] {
+        println!("cargo::rerun-if-changed={}", root.join(watched).display());
+    }
     check_target();
 
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("set by cargo"));

@@ -1,17 +1,20 @@
-//! The API over HTTP: routes, problem details, tokens, streams. Knows the words of HTTP, and of the rest only what it may
+//! The API over HTTP: routes, problem details, tokens, streams, the dashboard's files. Knows the words of HTTP, and of the rest only what it may
 //! ask: ingest, the view, control.
 
 mod auth;
 mod body;
+mod dashboard;
 mod ingest;
 mod operations;
 mod plugins;
 mod problem;
 mod serve;
 mod signals;
+mod socket;
 mod stall;
 mod strategies;
 mod stream;
+mod subscriber;
 mod symbols;
 mod waiting;
 
@@ -165,7 +168,9 @@ pub fn ingest_router(app: IngestApp) -> Router {
 fn routes_of(ingest: Option<IngestApp>, has_view: bool) -> (Router<Shared>, OpenApi) {
     let mut routes = operation_routes();
     if has_view {
-        routes = routes.merge(api_routes());
+        routes = routes.merge(api_routes()).merge(dashboard_routes());
+    } else {
+        routes = routes.routes(routes!(operations::front));
     }
     if let Some(ingest) = ingest {
         let ingest = OpenApiRouter::new()
@@ -180,19 +185,30 @@ fn routes_of(ingest: Option<IngestApp>, has_view: bool) -> (Router<Shared>, Open
 
 fn operation_routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
-        .routes(routes!(operations::front))
         .routes(routes!(operations::livez))
         .routes(routes!(operations::readyz))
         .routes(routes!(operations::metrics))
         .routes(routes!(operations::openapi))
 }
 
+fn dashboard_routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(dashboard::page))
+        // Names of a build, of which the document need not tell.
+        .route("/assets/{file}", axum::routing::get(dashboard::asset))
+}
+
 fn api_routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
-        .routes(routes!(auth::begin_session, auth::end_session))
+        .routes(routes!(
+            auth::session,
+            auth::begin_session,
+            auth::end_session
+        ))
         .routes(routes!(signals::list))
         .routes(routes!(signals::get))
         .routes(routes!(stream::stream))
+        .routes(routes!(socket::open))
         .routes(routes!(symbols::list))
         .routes(routes!(symbols::get))
         .routes(routes!(symbols::bars))

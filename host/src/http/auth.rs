@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{
-    body::JsonBody,
+    body::{JsonBody, NoParameters, Query},
     problem::{FORBIDDEN, Problem, UNAUTHENTICATED},
 };
 
@@ -377,6 +377,53 @@ where
             .check_site(&parts.headers)
             .map(|()| Self)
     }
+}
+
+/// Whoever is no page of another site. Such pages cannot read answers, but a WebSocket they could: the rule of origins
+/// does not hold there, and the browser sends the cookie along.
+pub(super) struct OwnPage;
+
+impl<S: Sync> FromRequestParts<S> for OwnPage
+where
+    Arc<Access>: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.headers.contains_key(header::ORIGIN) {
+            Arc::<Access>::from_ref(state).check_site(&parts.headers)?;
+        }
+        Ok(Self)
+    }
+}
+
+/// Who asks, for a page that wants to show what it may do.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct SessionState {
+    /// The token's name; null where none was sent, or one that is not known.
+    name: Option<String>,
+    /// What it is for.
+    scopes: Vec<Scope>,
+    /// Whether all that reads is answered.
+    may_read: bool,
+}
+
+/// Says whose session it is, without refusing anybody.
+#[utoipa::path(
+    get, path = "/v1/session", tag = "session", operation_id = "get_session",
+    responses((status = 200, description = "who asks, and for what the token is", body = SessionState))
+)]
+pub(super) async fn session(
+    axum::extract::State(access): axum::extract::State<Arc<Access>>,
+    _: Query<NoParameters>,
+    headers: HeaderMap,
+) -> Json<SessionState> {
+    let token = token_of(&headers).and_then(|text| access.tokens.find(text));
+    Json(SessionState {
+        name: token.map(|token| token.name.to_string()),
+        scopes: token.map_or_else(Vec::new, |token| token.scopes.clone()),
+        may_read: token.is_some() || !access.closed_reads,
+    })
 }
 
 /// Makes a token a browser's session: a cookie that scripts cannot read and other sites cannot use.

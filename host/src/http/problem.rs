@@ -89,6 +89,11 @@ impl Problem {
         self
     }
 
+    /// For those to whom no HTTP answer can be given.
+    pub(super) fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("a problem is JSON")
+    }
+
     /// Something that is wrong with one named part of the request.
     pub(super) fn of_field(kind: Kind, field: &str, message: impl Into<String>) -> Self {
         let message = message.into();

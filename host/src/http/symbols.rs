@@ -19,6 +19,7 @@ use super::{
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
 use crate::{
+    bars::Interval,
     market::Symbol,
     signal::Signal,
     view::{PointsQuery, Session, SignalsQuery},
@@ -26,9 +27,6 @@ use crate::{
 
 /// Signals in a symbol's summary.
 const LATEST_SIGNALS: usize = 10;
-
-/// Intervals of the bars that the engine closes.
-const INTERVALS: [&str; 5] = ["1s", "1m", "5m", "1h", "1d"];
 
 /// All symbols.
 #[derive(Serialize, ToSchema)]
@@ -140,7 +138,7 @@ pub(super) struct BarsQuery {
     /// `1s`, `1m`, `5m`, `1h` or `1d`.
     #[serde(default)]
     #[param(value_type = Option<String>, default = "1m")]
-    interval: Interval,
+    interval: IntervalParam,
     /// Only those whose `open_time` is not before this: seconds since the epoch, or as 2026-01-31T12:00:00Z.
     #[param(value_type = Option<String>)]
     since: Option<Since>,
@@ -157,6 +155,9 @@ pub(super) struct BarsQuery {
 pub(super) struct ValuesQuery {
     /// Only of this strategy.
     strategy: Option<String>,
+    /// `1s`, `1m`, `5m`, `1h` or `1d`: of each strategy only the newest in each such interval, as a chart of bars shows them.
+    #[param(value_type = Option<String>)]
+    interval: Option<IntervalParam>,
     /// Only those whose `timestamp` is not before this: seconds since the epoch, or as 2026-01-31T12:00:00Z.
     #[param(value_type = Option<String>)]
     since: Option<Since>,
@@ -166,24 +167,22 @@ pub(super) struct ValuesQuery {
     limit: Limit,
 }
 
-struct Interval(String);
+struct IntervalParam(Interval);
 
-impl Default for Interval {
+impl Default for IntervalParam {
     fn default() -> Self {
-        Self("1m".into())
+        Self(Interval::Minute)
     }
 }
 
-impl<'de> Deserialize<'de> for Interval {
+impl<'de> Deserialize<'de> for IntervalParam {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if INTERVALS.contains(&text.as_str()) {
-            return Ok(Self(text));
-        }
-        let all = INTERVALS.join(", ");
-        Err(D::Error::custom(format!(
-            "interval is {text:?}; use one of {all}"
-        )))
+        let interval = Interval::ALL.into_iter().find(|i| i.name() == text);
+        interval.map(Self).ok_or_else(|| {
+            let all = Interval::ALL.map(Interval::name).join(", ");
+            D::Error::custom(format!("interval is {text:?}; use one of {all}"))
+        })
     }
 }
 
@@ -274,8 +273,9 @@ pub(super) async fn bars(
     check_symbol(&symbol)?;
     let query = PointsQuery {
         symbol,
-        name: Some(query.interval.0),
+        name: Some(query.interval.0.name().to_owned()),
         since: query.since.map(|since| since.0),
+        every_s: None,
         limit: query.limit.0,
     };
     let bars = blocking(move || app.view().bars(&query)).await?;
@@ -304,6 +304,7 @@ pub(super) async fn values(
         symbol,
         name: query.strategy,
         since: query.since.map(|since| since.0),
+        every_s: query.interval.map(|interval| interval.0.seconds()),
         limit: query.limit.0,
     };
     let values = blocking(move || app.view().values(&query)).await?;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     FOLLOWED, Limits, Status, View, ViewError,
+    feed::Feed,
     live::Batch,
     lock,
     session::Partition,
@@ -441,17 +442,14 @@ impl Reading<'_> {
     fn tell(&mut self, batch: Batch, messages: &Messages) {
         let live = &self.view.0.live;
         live.publish(batch, &signal_positions(&self.starts));
-        {
-            let mut values = None;
-            for message in messages.iter().filter(|m| m.topic == Topic::Values) {
-                let values = values.get_or_insert_with(|| lock(&live.values));
-                values.push(message.key, message.value.into(), || {
-                    let key = std::str::from_utf8(message.key).unwrap_or_default();
-                    let (strategy, symbol) = key.split_once('/').unwrap_or((key, ""));
-                    (symbol, strategy)
-                });
-            }
-        }
+        tell_points(&live.values, messages, Topic::Values, |key| {
+            let (strategy, symbol) = key.split_once('/').unwrap_or((key, ""));
+            (symbol, strategy)
+        });
+        tell_points(&live.bars, messages, Topic::Bars, |key| {
+            let (symbol, _interval) = key.split_once('/').unwrap_or((key, ""));
+            (symbol, "")
+        });
         if !self.newest_ticks.is_empty() {
             let mut ticks = lock(&live.ticks);
             for (symbol, numbers) in self.newest_ticks.drain() {
@@ -525,6 +523,22 @@ fn take_signal(
         message.value,
     );
     Ok(())
+}
+
+/// Adds a topic's messages to its feed; `names` reads symbol and strategy from a key.
+fn tell_points(
+    feed: &Mutex<Feed>,
+    messages: &Messages,
+    topic: Topic,
+    names: impl Fn(&str) -> (&str, &str),
+) {
+    let mut held = None;
+    for message in messages.iter().filter(|m| m.topic == topic) {
+        let feed = held.get_or_insert_with(|| lock(feed));
+        feed.push(message.key, message.value.into(), || {
+            names(std::str::from_utf8(message.key).unwrap_or_default())
+        });
+    }
 }
 
 fn signal_positions(starts: &[Start]) -> Vec<Offset> {

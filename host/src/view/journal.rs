@@ -2,7 +2,10 @@
 //! small head for each row, by which rows are found. So nothing is indexed on disk, and a query reads no row that it
 //! does not answer with.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Serialize, de::DeserializeOwned};
@@ -131,6 +134,48 @@ impl<H: Head> Heads<H> {
         found.sort_by(descending);
         found.truncate(limit);
         found
+    }
+
+    /// As [`Self::newest`], by time and then by `seq`, and of the rows of one series within `every_s` seconds only the
+    /// newest.
+    pub(super) fn newest_of_each(
+        &self,
+        limit: usize,
+        since: f64,
+        every_s: f64,
+        wanted: impl Fn(&H) -> bool,
+        series: impl Fn(&H) -> u32,
+    ) -> Vec<(Place, (f64, i64))> {
+        let mut found: BTreeMap<(i64, u32), (Place, (f64, i64))> = BTreeMap::new();
+        let mut since = since;
+        for block in self.blocks.iter().rev() {
+            if block.newest_time < since {
+                continue;
+            }
+            for (at, head) in block.heads.iter().enumerate() {
+                let time = head.time();
+                if time < since || !wanted(head) {
+                    continue;
+                }
+                let row = (block.place(at), (time, block.seq(at)));
+                let group = ((time / every_s).floor() as i64, series(head));
+                let newest = found.entry(group).or_insert(row);
+                if newest.1 < row.1 {
+                    *newest = row;
+                }
+            }
+            if found.len() >= limit {
+                while found.len() > limit {
+                    found.pop_first();
+                }
+                // Rows before the oldest interval that is listed can no longer come into the list.
+                let oldest = found.first_key_value().map(|((n, _), _)| *n as f64);
+                since = oldest.map_or(since, |n| since.max(n * every_s));
+            }
+        }
+        let mut rows: Vec<_> = found.into_values().collect();
+        rows.sort_by(|a, b| b.1.partial_cmp(&a.1).unwrap_or(std::cmp::Ordering::Equal));
+        rows
     }
 
     /// One above the newest row's `seq`.
@@ -517,6 +562,43 @@ mod tests {
         assert_eq!(listed, keys);
         let recent = heads.newest(1_000, 990.0, None, odd, rank);
         assert!(recent.iter().all(|(_, (time, _))| *time >= 990.0) && recent.len() == 50);
+    }
+
+    #[test]
+    fn of_each_series_and_interval_the_newest_row_is_listed() {
+        let (db, mut journal, mut heads) = journal();
+        write(&db, &mut journal, &mut heads, 1..5_000, 1_000_000);
+        // Two series, and intervals of ten: the tests' rows have their number as time.
+        let series = |row: &Number| row.0 as u32 % 2;
+        let naive = |limit: usize, since: i64| {
+            let mut newest = BTreeMap::new();
+            for n in since.max(1)..5_000 {
+                newest.insert((n / 10, n % 2), n);
+            }
+            let mut rows: Vec<_> = newest
+                .into_iter()
+                .rev()
+                .take(limit)
+                .map(|(_, n)| n)
+                .collect();
+            rows.sort_unstable_by(|a, b| b.cmp(a));
+            rows
+        };
+        for (limit, since) in [
+            (1, 0),
+            (7, 0),
+            (600, 0),
+            (5_000, 0),
+            (100, 4_321),
+            (100, 4_995),
+        ] {
+            let found = heads.newest_of_each(limit, since as f64, 10.0, |_| true, series);
+            let found: Vec<_> = found.iter().map(|(_, (time, _))| *time as i64).collect();
+            assert_eq!(found, naive(limit, since), "{limit} since {since}");
+        }
+        let odd = heads.newest_of_each(3, 0.0, 10.0, |row| row.0 as u32 % 2 == 1, series);
+        let odd: Vec<_> = odd.iter().map(|(_, (time, _))| *time).collect();
+        assert_eq!(odd, [4_999.0, 4_989.0, 4_979.0]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What was read last, in memory, for subscribers who keep up: the newest signals, values and ticks, and a bell that
-//! rings when there are more.
+//! What was read last, in memory, for subscribers who keep up: the newest signals, values, bars and ticks, and a bell
+//! that rings when there are more.
 
 use std::{
     collections::VecDeque,
@@ -21,6 +21,7 @@ const RECENT_BYTES: usize = 8 << 20;
 pub(super) struct Live {
     signals: Mutex<Recent>,
     pub(super) values: Mutex<Feed>,
+    pub(super) bars: Mutex<Feed>,
     pub(super) ticks: Mutex<Feed>,
     /// Subscribers who want ticks; while there is none, no tick is written as JSON.
     pub(super) tick_listeners: AtomicUsize,
@@ -85,6 +86,7 @@ impl Live {
                 },
             }),
             values: Mutex::default(),
+            bars: Mutex::default(),
             ticks: Mutex::default(),
             tick_listeners: AtomicUsize::new(0),
             bell: watch::Sender::new(()),

@@ -13,7 +13,7 @@ use super::{
     journal::{Fetch, Place},
     live::LiveSignal,
     lock,
-    store::{Points, SIGNALS, SignalHead},
+    store::{PointHead, Points, SIGNALS, SignalHead},
 };
 use crate::{log::Offset, market::Side, signal::SignalId};
 
@@ -57,6 +57,8 @@ pub struct PointsQuery {
     pub name: Option<String>,
     /// Only those whose time, seconds since the epoch, is not below this.
     pub since: Option<f64>,
+    /// Of each series only the newest in each so many seconds of the points' own time.
+    pub every_s: Option<f64>,
     /// At most so many.
     pub limit: usize,
 }
@@ -303,13 +305,14 @@ impl View {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
-        let found = heads.newest(
-            query.limit,
-            query.since.unwrap_or(f64::NEG_INFINITY),
-            None,
-            |head| wanted.contains(&head.series),
-            |seq, _| seq,
-        );
+        let since = query.since.unwrap_or(f64::NEG_INFINITY);
+        let wanted = |head: &PointHead| wanted.contains(&head.series);
+        let found = match query.every_s {
+            None => heads.newest(query.limit, since, None, wanted, |seq, _| seq),
+            Some(seconds) => {
+                heads.newest_of_each(query.limit, since, seconds, wanted, |head| head.series)
+            }
+        };
         self.fetch(points.table(), found.iter().map(|(place, _)| *place))
     }
 

@@ -1,9 +1,9 @@
-//! A subscriber's way through the signals, each exactly once, and through the newest values and ticks.
+//! A subscriber's way through the signals, each exactly once, and through the newest values, bars and ticks.
 //!
 //! A subscription is a place and nothing else. Signals come from memory while the subscriber keeps up and from the
 //! store when it lags, so a slow one loses none; what tells whether it has seen a signal is its position in the log
-//! alone, which is the same on every replica. Values and ticks are news: a slow subscriber gets the newest of each
-//! (strategy, symbol) or symbol, once, and goes on from there. Ticks that were read together are conflated likewise.
+//! alone, which is the same on every replica. Values, bars and ticks are news: a slow subscriber gets the newest of
+//! each (strategy, symbol), (symbol, interval) or symbol, once, and goes on from there. Ticks that were read together are conflated likewise.
 
 use std::sync::{Arc, Mutex, atomic::Ordering};
 
@@ -30,12 +30,14 @@ pub struct Filter {
 }
 
 /// Which kinds of events a subscriber wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds {
     /// Signals.
     pub signals: bool,
     /// Indicator values.
     pub values: bool,
+    /// Closed bars.
+    pub bars: bool,
     /// Ticks.
     pub ticks: bool,
 }
@@ -47,6 +49,8 @@ pub enum Event<'a> {
     Signal(&'a [u8]),
     /// As it stands in `values`.
     Value(&'a [u8]),
+    /// As it stands in `bars`.
+    Bar(&'a [u8]),
     /// `{symbol, timestamp, open, high, low, close, volume, partition, offset, row}`.
     Tick(&'a [u8]),
     /// Signals of a partition that the subscriber has not seen, and that the view no longer has.
@@ -71,6 +75,7 @@ pub struct Subscription {
     epoch: u64,
     seq: i64,
     values: Place,
+    bars: Place,
     ticks: Place,
     bell: watch::Receiver<()>,
 }
@@ -97,6 +102,7 @@ impl View {
             seq: state.end,
             positions: positions.or_else(|| started.then_some(Positions(state.positions))),
             values: lock(&self.0.live.values).end(),
+            bars: lock(&self.0.live.bars).end(),
             ticks: lock(&self.0.live.ticks).end(),
             bell: self.0.live.listen(),
             view: self.clone(),
@@ -140,6 +146,13 @@ impl Subscription {
             );
             for json in items.drain(..) {
                 sink(Event::Value(&json), None);
+            }
+        }
+        if self.kinds.bars {
+            let wanted = |item: &Item| filter.wants(&item.symbol, None, None);
+            more |= take_items(&live.bars, &mut self.bars, wanted, max_bytes, &mut items);
+            for json in items.drain(..) {
+                sink(Event::Bar(&json), None);
             }
         }
         if self.kinds.ticks {

@@ -133,6 +133,15 @@ async fn a_browsers_session_stands_for_its_token_until_it_ends() {
     let info: serde_json::Value = begun.json().await.unwrap();
     assert_eq!(info, json!({"name": "the-deployer", "scopes": ["plugins"]}));
     let (pair, attributes) = cookie.split_once("; ").unwrap();
+    let state = async |request: RequestBuilder| answer(request).await.1;
+    assert_eq!(
+        state(server.get("/v1/session")).await,
+        json!({"name": null, "scopes": [], "may_read": false})
+    );
+    assert_eq!(
+        state(server.get("/v1/session").header("Cookie", pair)).await,
+        json!({"name": "the-deployer", "scopes": ["plugins"], "may_read": true})
+    );
     assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");
     let with = |request: RequestBuilder| request.header("Cookie", format!("theme=dark; {pair}"));
     assert_eq!(answer(with(read(&server))).await.0, 200);

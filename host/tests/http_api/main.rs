@@ -9,10 +9,12 @@ mod support;
 
 mod access;
 mod bodies;
+mod dashboard;
 mod deploy;
 mod document;
 mod operations;
 mod server;
 mod signals;
+mod sockets;
 mod streams;
 mod symbols;

@@ -257,7 +257,7 @@ async fn signals_that_are_no_longer_kept_are_told_as_a_gap() {
     assert_all(&events.iter().map(id_of).collect::<Vec<_>>(), &kept);
 }
 
-fn value(strategy: &str, symbol: &str, n: u64) -> Append {
+pub(crate) fn value(strategy: &str, symbol: &str, n: u64) -> Append {
     let json = json!({
         "strategy": strategy, "symbol": symbol, "timestamp": START + n as f64, "series": {"ma": n},
         "partition": 0, "offset": n, "row": 0,
@@ -271,7 +271,7 @@ fn value(strategy: &str, symbol: &str, n: u64) -> Append {
     }
 }
 
-fn ticks(symbol: &str, numbers: std::ops::Range<u64>) -> Append {
+pub(crate) fn ticks(symbol: &str, numbers: std::ops::Range<u64>) -> Append {
     let lines: Vec<_> = numbers
         .map(|n| tick(symbol, START + n as f64, 100.0 + n as f64))
         .collect();

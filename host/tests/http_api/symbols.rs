@@ -49,7 +49,7 @@ fn value(strategy: &str, symbol: &str, n: u64) -> Append {
     point(Topic::Values, &format!("{strategy}/{symbol}"), &json)
 }
 
-fn bar(symbol: &str, interval: &str, n: u64) -> Append {
+pub(crate) fn bar(symbol: &str, interval: &str, n: u64) -> Append {
     let json = json!({"symbol": symbol, "interval": interval, "open_time": START + n as f64, "open": 1.0,
         "high": 2.0, "low": 0.5, "close": 1.5, "volume": 9.0, "vwap": 1.1, "ticks": n, "partition": 0, "offset": n});
     point(Topic::Bars, &format!("{symbol}/{interval}"), &json)
@@ -184,6 +184,15 @@ async fn bars_and_values_are_listed_newest_first_by_their_series() {
         .json("/v1/symbols/AAPL/values?strategy=ma-20&limit=1000")
         .await;
     assert_eq!(numbers(&values["values"], "offset"), newest(300));
+    let values = server
+        .json("/v1/symbols/AAPL/values?strategy=ma-20&interval=1m")
+        .await;
+    let last_of_each_minute = [299, 279, 219, 159, 99, 39];
+    assert_eq!(
+        numbers(&values["values"], "offset"),
+        last_of_each_minute,
+        "as a chart of minutes shows them"
+    );
     let since = START + 290.0;
     let values = server
         .json(&format!(
@@ -206,7 +215,7 @@ async fn bars_and_values_are_listed_newest_first_by_their_series() {
             "interval is \"2m\"; use one of 1s, 1m, 5m, 1h, 1d",
         ),
         ("/v1/symbols/AAPL/bars?strategy=x", "`strategy`"),
-        ("/v1/symbols/AAPL/values?interval=1s", "`interval`"),
+        ("/v1/symbols/AAPL/values?interval=2s", "interval is \"2s\""),
         ("/v1/symbols/aapl", "\"aapl\""),
         (
             "/v1/symbols/TOOLONGTOBEASYMBOL/bars",
