@@ -32,6 +32,7 @@ fn main() {
         "plugins/examples/bollinger-breakout",
         "plugins/examples/confluence",
         "plugins/examples/panel",
+        "plugins/hostile/misbehave",
         "wit",
     ] {
         let watched = root.join(watched);

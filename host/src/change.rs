@@ -36,6 +36,11 @@ pub enum What {
         /// The offset from which it was warmed up.
         warmed_from: Offset,
     },
+    /// Its shadow takes its place, with the shadow's state: what ran under its id until here runs no more.
+    Promote {
+        /// The whole definition.
+        definition: Box<Strategy>,
+    },
     /// It runs no more: removed, disabled or replaced.
     Stop {
         /// Which of the three.
@@ -49,6 +54,9 @@ pub enum What {
         cause: String,
         /// For a person.
         detail: String,
+        /// The row as a producer would send it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        record: Option<serde_json::Value>,
     },
     /// It failed too often and runs no more until it is changed.
     Quarantine {

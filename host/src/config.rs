@@ -16,6 +16,7 @@ use std::{
 use clap::{Args, CommandFactory, ValueEnum};
 
 use crate::{
+    control::Admission,
     http::{TokenConfig, Tokens},
     log::kafka,
     plugin,
@@ -183,6 +184,14 @@ pub struct ServeOptions {
     /// What plugins may use.
     #[command(flatten)]
     pub plugins: PluginOptions,
+
+    /// Ticks a second, of all symbols, for which strategies are taken: together they must stay within --plan-cores
+    #[arg(long, value_name = "N", env = "WIGWAG_PLAN_TICKS", default_value = "10000", value_parser = positive)]
+    pub plan_ticks: f64,
+
+    /// Cores that all strategies together may take at that rate, by their price in fuel; 5e9 fuel is a core's second
+    #[arg(long, value_name = "N", env = "WIGWAG_PLAN_CORES", default_value = "1", value_parser = positive)]
+    pub plan_cores: f64,
 
     /// How log lines are written
     #[arg(
@@ -524,6 +533,14 @@ fn read_file(named: Option<&Path>) -> Result<Option<ConfigFile>, ConfigError> {
     }))
 }
 
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text
+        .parse()
+        .ok()
+        .filter(|n: &f64| n.is_finite() && *n > 0.0);
+    number.ok_or_else(|| "use a number above 0".to_owned())
+}
+
 /// Rules between options.
 fn check(options: ServeOptions) -> Result<ServeOptions, ConfigError> {
     let all = [Role::Ingest, Role::Engine, Role::Api];
@@ -577,6 +594,15 @@ impl ServeOptions {
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
         self.roles.contains(&role)
+    }
+
+    /// What strategies may cost.
+    #[must_use]
+    pub const fn admission(&self) -> Admission {
+        Admission {
+            ticks_per_second: self.plan_ticks,
+            cores: self.plan_cores,
+        }
     }
 
     /// How often records are pulled.

@@ -1,10 +1,19 @@
 //! Which plugins and strategies there are: the topic `control`, followed by every replica, and the writes to it.
 //! What runs where is read from `changes`. Knows nothing of HTTP.
 
+mod admission;
+mod audit;
 mod catalogue;
 mod components;
+mod define;
 mod follow;
 mod info;
+mod plugin_log;
+mod provenance;
+mod recent;
+mod record;
+mod shadow;
+mod upload;
 
 use std::{
     sync::{
@@ -18,29 +27,33 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-use self::catalogue::{
-    Catalogue, PluginRecord, chunk_messages, manifest_message, strategy_message,
+pub use self::{
+    admission::{Admission, FUEL_PER_CORE_SECOND},
+    audit::{Actor, AuditAction, AuditEntry, AuditPage, AuditRecord},
+    components::Components,
+    info::{
+        ControlError, FailedRow, PartitionState, PluginInfo, Precondition, ShadowInfo,
+        ShadowRequest, StrategyInfo, StrategyRequest, StrategyStatus, Upload,
+    },
+    plugin_log::LoggedLine,
+    provenance::{Provenance, SeenTick},
+    shadow::{Opinion, ShadowDifference, ShadowPartition, ShadowReport},
+    upload::Outcome,
 };
-pub use self::components::Components;
-pub use self::info::{
-    ControlError, PartitionState, PluginInfo, Precondition, StrategyInfo, StrategyRequest,
-    StrategyStatus, Upload,
+use self::{
+    catalogue::Catalogue,
+    plugin_log::LogBook,
+    record::{PluginRecord, StrategyRecord, manifest_message, strategy_message},
+    upload::Uploads,
 };
 use crate::{
-    log::{Append, Log, LogError, Topic},
-    market::Symbol,
-    plugin::{ConfigureError, Digest, FieldError, Plugin, Runtime},
-    strategy::{Input, Strategy},
+    log::{Append, Log, LogError, Offset, Topic},
+    plugin::{Digest, Plugin, Runtime},
+    strategy::Strategy,
 };
 
 /// The most strategies.
 const MAX_STRATEGIES: usize = 1_000;
-
-/// The most symbols that a strategy may name.
-const MAX_SYMBOLS: usize = 10_000;
-
-/// The longest interval of values: a day.
-const MAX_VALUES_INTERVAL_MS: u32 = 86_400_000;
 
 /// How long a write waits until it is seen in the log by ourselves.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
@@ -57,6 +70,8 @@ pub struct Control {
     log: Arc<dyn Log>,
     runtime: Runtime,
     shared: Arc<Shared>,
+    admission: Admission,
+    uploads: Uploads,
     /// One write at a time, so that each sees the one before.
     writing: tokio::sync::Mutex<()>,
 }
@@ -64,16 +79,23 @@ pub struct Control {
 /// What the followers write and everyone reads.
 struct Shared {
     catalogue: Mutex<Catalogue>,
+    plugin_log: Mutex<LogBook>,
     version: AtomicU64,
     changed: watch::Sender<u64>,
     stop: AtomicBool,
     /// Whether the topics were read to their ends once.
-    caught_up: [AtomicBool; 2],
+    caught_up: [AtomicBool; 3],
 }
 
 impl Shared {
     fn catalogue(&self) -> MutexGuard<'_, Catalogue> {
         self.catalogue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn plugin_log(&self) -> MutexGuard<'_, LogBook> {
+        self.plugin_log
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,18 +120,28 @@ impl Control {
     pub fn start(log: Arc<dyn Log>, runtime: Runtime) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             catalogue: Mutex::default(),
+            plugin_log: Mutex::default(),
             version: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             stop: AtomicBool::new(false),
-            caught_up: [AtomicBool::new(false), AtomicBool::new(false)],
+            caught_up: Default::default(),
         });
         follow::start(log.clone(), runtime.clone(), shared.clone())?;
         Ok(Self {
             log,
             runtime,
             shared,
+            admission: Admission::default(),
+            uploads: Uploads::default(),
             writing: tokio::sync::Mutex::new(()),
         })
+    }
+
+    /// Takes strategies as long as they fit this plan.
+    #[must_use]
+    pub const fn admitting(mut self, admission: Admission) -> Self {
+        self.admission = admission;
+        self
     }
 
     /// Rises with each change of plugins or strategies.
@@ -144,7 +176,8 @@ impl Control {
     pub async fn deploy_defaults(&self, built_in: &[&'static [u8]]) -> Result<(), ControlError> {
         for bytes in built_in {
             if !self.shared.catalogue().has_plugin(Digest::of(bytes)) {
-                self.upload(Bytes::from_static(bytes), "built-in").await?;
+                self.upload(Bytes::from_static(bytes), &Actor::service())
+                    .await?;
             }
         }
         if self.shared.catalogue().defaults_done {
@@ -154,14 +187,14 @@ impl Control {
             let params = Map::from_iter([(param.to_owned(), Value::from(value))]);
             let request = StrategyRequest::of(plugin, params);
             match self
-                .put_strategy(id, request, Precondition::Absent, "built-in")
+                .put_strategy(id, request, Precondition::Absent, &Actor::service())
                 .await
             {
                 Ok(_) | Err(ControlError::Precondition { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        self.append(vec![catalogue::defaults_message()]).await
+        self.append(vec![record::defaults_message()]).await
     }
 
     /// The plugin with this digest, ready to run, hidden or not.
@@ -173,68 +206,13 @@ impl Control {
     /// The strategies that are to run.
     #[must_use]
     pub fn enabled(&self) -> Vec<Arc<Strategy>> {
-        self.shared
-            .catalogue()
-            .strategies
-            .values()
-            .filter(|s| s.enabled)
-            .cloned()
-            .collect()
+        self.shared.catalogue().enabled()
     }
 
-    /// The definition of a strategy, enabled or not.
+    /// The definition of a strategy or of a shadow, enabled or not.
     #[must_use]
     pub fn definition(&self, id: &str) -> Option<Arc<Strategy>> {
-        self.shared.catalogue().strategies.get(id).cloned()
-    }
-
-    /// Takes a component in: checked, compiled, described, kept in the log.
-    ///
-    /// # Errors
-    /// [`ControlError::Refused`] with the stage and cause; [`ControlError::Unavailable`].
-    pub async fn upload(&self, bytes: Bytes, by: &str) -> Result<Upload, ControlError> {
-        let digest = Digest::of(&bytes);
-        let known = self.shared.catalogue().info(digest);
-        if let Some(plugin) = known {
-            return Ok(Upload {
-                plugin,
-                created: false,
-            });
-        }
-        let (runtime, body) = (self.runtime.clone(), bytes.clone());
-        let loaded = blocking(move || runtime.load(&body)).await?;
-        let plugin = loaded.map_err(|e| ControlError::refused_plugin(digest, &e))?;
-        let description = plugin.description();
-        let record = PluginRecord {
-            name: description.name.clone(),
-            version: description.version.clone(),
-            size_bytes: bytes.len() as u64,
-            chunks: 0,
-            hidden: false,
-            by: by.to_owned(),
-        };
-        self.shared.catalogue().prepare(plugin.clone());
-        let _writing = self.writing.lock().await;
-        let (mut appends, chunks) = chunk_messages(digest, &bytes);
-        appends.push(manifest_message(digest, &PluginRecord { chunks, ..record }));
-        self.append(appends).await?;
-        self.seen(|c| c.info(digest).is_some()).await?;
-        let plugin = self
-            .shared
-            .catalogue()
-            .info(digest)
-            .ok_or_else(|| self.not_seen())?;
-        tracing::info!(
-            plugin = plugin.name,
-            version = plugin.version,
-            digest = plugin.digest,
-            by,
-            "plugin uploaded"
-        );
-        Ok(Upload {
-            plugin,
-            created: true,
-        })
+        self.shared.catalogue().definition(id)
     }
 
     /// The plugins that are not hidden: the newest of each name, by name.
@@ -256,7 +234,14 @@ impl Control {
     ///
     /// # Errors
     /// [`ControlError::NotFound`]; [`ControlError::Conflict`] while a strategy runs it.
-    pub async fn remove_plugin(&self, name: &str, by: &str) -> Result<(), ControlError> {
+    pub async fn remove_plugin(&self, name: &str, actor: &Actor) -> Result<(), ControlError> {
+        let removed = self.try_remove_plugin(name, actor).await;
+        self.audit_refusal(actor, AuditAction::RemovePlugin, name, &removed)
+            .await;
+        removed
+    }
+
+    async fn try_remove_plugin(&self, name: &str, actor: &Actor) -> Result<(), ControlError> {
         let _writing = self.writing.lock().await;
         let (records, users) = {
             let catalogue = self.shared.catalogue();
@@ -275,18 +260,24 @@ impl Control {
             return Err(ControlError::Conflict { message });
         }
         let hidden = records.into_iter().map(|(digest, record)| {
-            manifest_message(
-                digest,
-                &PluginRecord {
-                    hidden: true,
-                    by: by.to_owned(),
-                    ..record
-                },
-            )
+            let record = PluginRecord {
+                hidden: true,
+                by: actor.name.clone(),
+                ..record
+            };
+            manifest_message(digest, &record)
         });
-        self.append(hidden.collect()).await?;
+        let entry = AuditEntry::new(
+            actor,
+            AuditAction::RemovePlugin,
+            name,
+            None,
+            Ok("it was removed".to_owned()),
+        );
+        let appends = std::iter::once(entry.message()).chain(hidden).collect();
+        self.append(appends).await?;
         self.seen(|c| c.uploads_of(name).is_empty()).await?;
-        tracing::info!(plugin = name, by, "plugin removed");
+        tracing::info!(plugin = name, by = actor.name, "plugin removed");
         Ok(())
     }
 
@@ -321,26 +312,50 @@ impl Control {
         id: &str,
         request: StrategyRequest,
         precondition: Precondition,
-        by: &str,
+        actor: &Actor,
+    ) -> Result<(StrategyInfo, bool), ControlError> {
+        let put = self
+            .try_put_strategy(id, request, precondition, actor)
+            .await;
+        self.audit_refusal(actor, AuditAction::PutStrategy, id, &put)
+            .await;
+        put
+    }
+
+    async fn try_put_strategy(
+        &self,
+        id: &str,
+        request: StrategyRequest,
+        precondition: Precondition,
+        actor: &Actor,
     ) -> Result<(StrategyInfo, bool), ControlError> {
         let _writing = self.writing.lock().await;
-        let before = self.definition(id);
+        let before = self.shared.catalogue().strategies.get(id).cloned();
         check_precondition(id, before.as_deref(), &precondition)?;
         if before.is_none() && self.shared.catalogue().strategies.len() >= MAX_STRATEGIES {
             let message =
                 format!("there are {MAX_STRATEGIES} strategies already; remove one first");
             return Err(ControlError::Conflict { message });
         }
-        let version = before.as_ref().map_or(1, |s| s.version + 1);
-        let strategy = self.define(id, request, version).await?;
-        self.append(vec![strategy_message(&strategy)]).await?;
-        self.seen(|c| c.strategies.get(id).is_some_and(|s| **s == strategy))
+        let version = before.as_ref().map_or(1, |s| s.strategy.version + 1);
+        let record = self.define(id, request, version).await?;
+        let strategy = &record.strategy;
+        let entry = AuditEntry::new(
+            actor,
+            AuditAction::PutStrategy,
+            id,
+            Some(strategy.plugin_digest.clone()),
+            Ok(record.in_words(before.as_deref())),
+        );
+        self.append(vec![entry.message(), strategy_message(&record)])
+            .await?;
+        self.seen(|c| c.strategies.get(id).is_some_and(|s| **s == record))
             .await?;
         tracing::info!(
             strategy = id,
             plugin = strategy.plugin,
             version,
-            by,
+            by = actor.name,
             "strategy defined"
         );
         let info = self.strategy(id).ok_or_else(|| self.not_seen())?;
@@ -355,152 +370,80 @@ impl Control {
         &self,
         id: &str,
         precondition: Precondition,
-        by: &str,
+        actor: &Actor,
+    ) -> Result<(), ControlError> {
+        let removed = self.try_remove_strategy(id, precondition, actor).await;
+        self.audit_refusal(actor, AuditAction::RemoveStrategy, id, &removed)
+            .await;
+        removed
+    }
+
+    async fn try_remove_strategy(
+        &self,
+        id: &str,
+        precondition: Precondition,
+        actor: &Actor,
     ) -> Result<(), ControlError> {
         let _writing = self.writing.lock().await;
-        let before = self.definition(id);
+        let before = self.shared.catalogue().strategies.get(id).cloned();
         if before.is_none() {
             return Err(ControlError::NotFound {
                 what: format!("strategy {id:?}"),
             });
         }
         check_precondition(id, before.as_deref(), &precondition)?;
-        self.append(vec![catalogue::strategy_tombstone(id)]).await?;
+        let entry = AuditEntry::new(
+            actor,
+            AuditAction::RemoveStrategy,
+            id,
+            None,
+            Ok("it was removed".to_owned()),
+        );
+        self.append(vec![entry.message(), record::strategy_tombstone(id)])
+            .await?;
         self.seen(|c| !c.strategies.contains_key(id)).await?;
-        tracing::info!(strategy = id, by, "strategy removed");
+        tracing::info!(strategy = id, by = actor.name, "strategy removed");
         Ok(())
     }
 
-    /// Checks a request in full: all that is wrong with it is told at once.
-    async fn define(
+    /// A part of the audit log, newest first. Blocks.
+    ///
+    /// # Errors
+    /// [`ControlError::Unavailable`].
+    pub fn audit_log(
         &self,
-        id: &str,
-        request: StrategyRequest,
-        version: u64,
-    ) -> Result<Strategy, ControlError> {
-        let mut errors = Vec::new();
-        let mut wrong = |field: &str, message: String| {
-            errors.push(FieldError {
-                field: field.to_owned(),
-                message,
-            })
-        };
-        if !Strategy::is_id(id) {
-            wrong(
-                "id",
-                format!(
-                    "id is {id:?}; use 1 to 64 characters from a-z 0-9 . _ -, the first a letter or digit"
-                ),
-            );
-        }
-        let plugin = {
-            let catalogue = self.shared.catalogue();
-            let found = catalogue.resolve(&request.plugin);
-            if found.is_none() {
-                let names: Vec<_> = catalogue
-                    .newest_of_each()
-                    .into_iter()
-                    .map(|p| p.name)
-                    .collect();
-                let names = names.join(", ");
-                wrong(
-                    "plugin",
-                    format!(
-                        "plugin is {:?}, which is not here; upload it first, or use one of {names}",
-                        request.plugin
-                    ),
-                );
-            }
-            found.and_then(|digest| catalogue.ready(digest))
-        };
-        let symbols = request.symbols.map(|symbols| {
-            if !(1..=MAX_SYMBOLS).contains(&symbols.len()) {
-                let given = symbols.len();
-                wrong(
-                    "symbols",
-                    format!(
-                        "symbols holds {given}; name 1 to {MAX_SYMBOLS}, or leave it out for all"
-                    ),
-                );
-            }
-            for symbol in &symbols {
-                if let Err(error) = Symbol::parse(symbol) {
-                    wrong("symbols", error.to_string());
-                }
-            }
-            let mut symbols = symbols;
-            symbols.sort_unstable();
-            symbols.dedup();
-            symbols
-        });
-        if request.input != "ticks" {
-            wrong(
-                "input",
-                format!("input is {}; use \"ticks\"", request.input),
-            );
-        }
-        let values_interval_ms = request.values_interval_ms;
-        if values_interval_ms > MAX_VALUES_INTERVAL_MS {
-            wrong(
-                "values_interval_ms",
-                format!(
-                    "values_interval_ms is {values_interval_ms}; use 0 to {MAX_VALUES_INTERVAL_MS}"
-                ),
-            );
-        }
-        let params = plugin.as_ref().and_then(|plugin| {
-            plugin
-                .description()
-                .resolve(&request.params)
-                .map_err(|e| errors.extend(e))
-                .ok()
-        });
-        let (Some(plugin), Some(params), true) = (plugin, params, errors.is_empty()) else {
-            return Err(ControlError::refused("definition", errors));
-        };
-        self.try_configure(&plugin, &params).await?;
-        Ok(Strategy {
-            id: id.to_owned(),
-            plugin: plugin.description().name.clone(),
-            plugin_digest: plugin.digest().to_string(),
-            params_digest: Strategy::digest_of(&params),
-            params,
-            symbols,
-            input: Input::Ticks,
-            values_interval_ms,
-            enabled: request.enabled,
-            version,
-        })
+        below: Option<Offset>,
+        limit: usize,
+    ) -> Result<AuditPage, ControlError> {
+        audit::read(&*self.log, below, limit)
     }
 
-    /// Lets the plugin itself look at its parameters.
-    async fn try_configure(
+    /// The newest lines that a strategy's plugin logged, the newest first; none where there is no such strategy and
+    /// never was.
+    #[must_use]
+    pub fn plugin_log(&self, strategy: &str, limit: usize) -> Option<Vec<LoggedLine>> {
+        let lines = self.shared.plugin_log().newest(strategy, limit);
+        let is_known = !lines.is_empty() || self.definition(strategy).is_some();
+        is_known.then_some(lines)
+    }
+
+    /// Keeps an entry of what changes nothing. One that is not taken is told to the operator.
+    async fn audit(&self, entry: &AuditEntry) {
+        if let Err(error) = self.append(vec![entry.message()]).await {
+            tracing::error!(%error, ?entry, "not written to the audit log");
+        }
+    }
+
+    async fn audit_refusal<T>(
         &self,
-        plugin: &Arc<Plugin>,
-        params: &Map<String, Value>,
-    ) -> Result<(), ControlError> {
-        let name = plugin.description().name.clone();
-        let (plugin, params) = (plugin.clone(), params.clone());
-        let configured = blocking(move || {
-            let arguments = plugin.description().arguments(&params);
-            plugin.instantiate()?.configure(&arguments)
-        });
-        match configured.await? {
-            Ok(_) => Ok(()),
-            Err(ConfigureError::Refused(refused)) => {
-                let errors = refused.into_iter().map(|(param, rule)| FieldError {
-                    field: format!("params.{param}"),
-                    message: format!("plugin {name:?}: parameter {param:?} {rule}"),
-                });
-                Err(ControlError::refused("configure", errors.collect()))
-            }
-            Err(ConfigureError::Failed(failure)) => {
-                let error = FieldError {
-                    field: "params".to_owned(),
-                    message: failure.to_string(),
-                };
-                Err(ControlError::refused("configure", vec![error]))
-            }
+        actor: &Actor,
+        action: AuditAction,
+        subject: &str,
+        answer: &Result<T, ControlError>,
+    ) {
+        if let Err(error) = answer {
+            let entry = AuditEntry::new(actor, action, subject, None, Err(error));
+            self.audit(&entry).await;
         }
     }
 
@@ -541,10 +484,10 @@ impl Control {
 
 fn check_precondition(
     id: &str,
-    now: Option<&Strategy>,
+    now: Option<&StrategyRecord>,
     wanted: &Precondition,
 ) -> Result<(), ControlError> {
-    let etag = now.map(info::etag);
+    let etag = now.map(StrategyRecord::etag);
     let message = match (wanted, &etag) {
         (Precondition::Any, _) | (Precondition::Absent, None) => return Ok(()),
         (Precondition::Exists(tag), Some(etag)) if tag == etag || tag == "*" => return Ok(()),

@@ -27,7 +27,7 @@ pub use partition::{FindPlugin, Partition, PictureProgress, SlotStatus};
 pub use picture::{Picture, PictureError};
 pub use replay::{Replay, ReplayError, Stall, read_all, read_changes};
 pub use runner::{EngineStatus, Progress, run};
-pub use sink::{Counts, Outputs};
+pub use sink::{Counts, Outputs, WrittenLine};
 pub use takeover::TakeoverError;
 pub(crate) use watch::describe_metrics;
 pub use watch::watch;

@@ -1,6 +1,7 @@
 //! The API over HTTP: routes, problem details, tokens, streams, the dashboard's files. Knows the words of HTTP, and of the rest only what it may
 //! ask: ingest, the view, control.
 
+mod audit;
 mod auth;
 mod body;
 mod dashboard;
@@ -215,6 +216,10 @@ fn api_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(symbols::values))
         .routes(routes!(plugins::upload, plugins::list))
         .routes(routes!(plugins::get, plugins::remove))
+        .routes(routes!(plugins::upload_status))
+        .routes(routes!(audit::list))
+        .routes(routes!(strategies::logs))
+        .routes(routes!(strategies::shadow))
         .routes(routes!(strategies::list))
         .routes(routes!(
             strategies::put,

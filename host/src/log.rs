@@ -32,6 +32,8 @@ pub enum Topic {
     Changes,
     /// Signals of shadow versions.
     Shadow,
+    /// What plugins write to their logs, one JSON object a message.
+    Logs,
     /// Pictures of a partition's state, in chunks.
     Checkpoints,
     /// Plugins in chunks and strategies. One partition.
@@ -42,7 +44,7 @@ pub enum Topic {
 
 impl Topic {
     /// All topics, in the order in which they are created.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Raw,
         Self::Ticks,
         Self::Rejects,
@@ -51,6 +53,7 @@ impl Topic {
         Self::Bars,
         Self::Changes,
         Self::Shadow,
+        Self::Logs,
         Self::Checkpoints,
         Self::Control,
         Self::Audit,
@@ -68,6 +71,7 @@ impl Topic {
             Self::Bars => "bars",
             Self::Changes => "changes",
             Self::Shadow => "shadow",
+            Self::Logs => "logs",
             Self::Checkpoints => "checkpoints",
             Self::Control => "control",
             Self::Audit => "audit",
@@ -89,7 +93,7 @@ impl Topic {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         match self {
             Self::Checkpoints | Self::Control => Cleanup::Compact,
-            Self::Raw | Self::Values => Cleanup::DeleteAfter(DAY),
+            Self::Raw | Self::Values | Self::Logs => Cleanup::DeleteAfter(DAY),
             Self::Ticks | Self::Rejects | Self::Shadow => {
                 Cleanup::DeleteAfter(DAY.saturating_mul(7))
             }

@@ -5,9 +5,12 @@ mod bindings;
 mod built_in;
 mod check;
 mod compile;
+mod conformance;
 mod description;
 mod instance;
+mod result;
 mod runtime;
+mod sample;
 mod wasi;
 
 pub use bindings::{
@@ -17,8 +20,11 @@ pub use bindings::{
 pub use built_in::BUILT_IN;
 pub use check::{CheckError, check};
 pub use compile::{CompileError, CompileLimits, Compiler, compile_child};
+pub use conformance::{Conformance, ConformanceError, Trial, conform};
 pub use description::{
     Description, DescriptionError, FieldError, ParamInfo, ParamKind, Placement, SeriesInfo,
 };
 pub use instance::{ConfigureError, Failure, Instance, LogLevel, LogLine};
+pub use result::check_output;
 pub use runtime::{Digest, Limits, LoadError, Plugin, Runtime, RuntimeError};
+pub use sample::{Sample, SampleTick};

@@ -97,7 +97,8 @@ pub async fn serve(
         announce(&options, addresses);
     }
     let runtime = Runtime::try_new(compiler(&options.log.data_dir)?, options.plugins.limits())?;
-    let control = Arc::new(Control::start(log.clone(), runtime)?);
+    let control = Control::start(log.clone(), runtime)?.admitting(options.admission());
+    let control = Arc::new(control);
     let ingest = Ingest::new(log.clone(), ingest_options(&options));
     let status = Arc::new(EngineStatus::default());
     let view = match options.has(Role::Api) {

@@ -42,7 +42,28 @@ pub enum Input {
 /// `values_interval_ms` where a definition gives none.
 pub const DEFAULT_VALUES_INTERVAL_MS: u32 = 1000;
 
+/// How the id of a shadow ends: no other id can.
+const SHADOW: &str = "@shadow";
+
 impl Strategy {
+    /// The id under which the shadow of a strategy runs beside it.
+    #[must_use]
+    pub fn shadow_id(id: &str) -> String {
+        format!("{id}{SHADOW}")
+    }
+
+    /// Whether it runs beside a live one, to be compared with it.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        self.id.ends_with(SHADOW)
+    }
+
+    /// The id that signals bear: a shadow's are those that it would put out in the live one's place.
+    #[must_use]
+    pub fn shown_id(&self) -> &str {
+        self.id.strip_suffix(SHADOW).unwrap_or(&self.id)
+    }
+
     /// Whether this text may be a strategy's id.
     #[must_use]
     pub fn is_id(text: &str) -> bool {
@@ -63,8 +84,13 @@ impl Strategy {
     /// Whether an instance of `self` may go on as one of `other`: only what does not touch its results differs.
     #[must_use]
     pub fn runs_as(&self, other: &Self) -> bool {
+        self.id == other.id && self.computes_as(other)
+    }
+
+    /// Whether the same ticks lead to the same results, whatever both are called.
+    #[must_use]
+    pub fn computes_as(&self, other: &Self) -> bool {
         let Self {
-            id,
             plugin_digest,
             params_digest,
             symbols,
@@ -72,8 +98,7 @@ impl Strategy {
             values_interval_ms,
             ..
         } = self;
-        *id == other.id
-            && *plugin_digest == other.plugin_digest
+        *plugin_digest == other.plugin_digest
             && *params_digest == other.params_digest
             && *symbols == other.symbols
             && *input == other.input

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod support;
+#[path = "engine/upgrades.rs"]
+mod upgrades;
 
 use serde_json::json;
 use support::{

@@ -529,7 +529,8 @@ fn a_failure_that_is_not_recorded_is_named_and_the_others_are_compared() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     run(async {
-        let mut service = Service::start(folder.path(), &[]).await;
+        // At one tick a second it has its price.
+        let mut service = Service::start(folder.path(), &["--plan-ticks", "1"]).await;
         let wasm = service.request(Method::POST, "/v1/plugins").body(MISBEHAVE);
         assert_eq!(
             answer(wasm.header("Content-Type", "application/wasm"))

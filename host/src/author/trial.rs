@@ -17,7 +17,7 @@ use crate::{
     engine::{Outputs, Partition},
     log::{Messages, Topic},
     offline,
-    plugin::{Compiler, Plugin},
+    plugin::{Compiler, Plugin, conform},
     signal::Signal,
 };
 
@@ -65,10 +65,6 @@ pub(super) fn test(
             counts.late, counts.repeats
         )?;
     }
-    let warm_up_ticks = {
-        let mut instance = plugin.instantiate()?;
-        instance.configure(&plugin.description().arguments(&params))?
-    };
     let price = price::measure(&plugin, &params, &ticks)?;
     let allowed = plugin.limits().row_fuel;
     let symbols = ticks.names.len();
@@ -80,12 +76,26 @@ pub(super) fn test(
     )?;
     writeln!(
         out,
-        "warm-up      {warm_up_ticks} ticks of a symbol before its first value"
+        "cost         {:.0} ns and {} fuel a tick; the dearest took {} of {allowed} fuel",
+        price.nanos_per_tick, price.fuel_per_tick, price.fuel_of_dearest
+    )?;
+    out.flush()?;
+    let held = conform(&plugin, &params, None).context("conformance")?;
+    writeln!(
+        out,
+        "memory       {} bytes of {} allowed",
+        held.memory_bytes,
+        plugin.limits().memory_bytes
     )?;
     writeln!(
         out,
-        "cost         {:.0} ns and {} fuel a tick; the dearest took {} of {allowed} fuel",
-        price.nanos_per_tick, price.fuel_per_tick, price.fuel_of_dearest
+        "warm-up      {} ticks of a symbol before its first value",
+        held.warm_up_ticks
+    )?;
+    writeln!(
+        out,
+        "conformance  holds on {} made-up ticks: a second run, any split of batches, a snapshot and restore at any cut",
+        held.ticks
     )?;
     Ok(())
 }

@@ -28,7 +28,7 @@ pub enum PluginCommand {
         #[command(flatten)]
         subject: Subject,
     },
-    /// Runs it over a file of ticks: signals, values and costs
+    /// Runs it over a file of ticks: signals, values, costs, and whether it keeps the contract
     Test {
         /// What it is about.
         #[command(flatten)]

@@ -1,33 +1,28 @@
-//! What `control` and `changes` add up to, and the form of `control`'s messages: a plugin's bytes in chunks,
-//! there once its manifest is; a strategy's JSON, gone once it is empty.
+//! What `control` and `changes` add up to: the plugins and strategies that there are, and what each is doing.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use super::info::{PartitionState, PluginInfo, StrategyInfo, StrategyStatus, etag};
+use super::{
+    info::{FailedRow, PartitionState, PluginInfo, ShadowInfo, StrategyInfo, StrategyStatus},
+    record::{PluginRecord, StrategyRecord},
+};
 use crate::{
     change::{Change, What},
-    log::{Append, MAX_VALUE_BYTES, Offset, Topic},
+    log::Offset,
     plugin::{Digest, Plugin},
     strategy::{Input, Strategy},
 };
 
-/// The manifest of a plugin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct PluginRecord {
-    pub(super) name: String,
-    pub(super) version: String,
-    pub(super) size_bytes: u64,
-    pub(super) chunks: u32,
-    /// Removed: no name leads to it, but signals may.
-    pub(super) hidden: bool,
-    /// Who uploaded or hid it.
-    pub(super) by: String,
-}
+/// Failed rows that are shown of a strategy on a partition.
+const FAILURES_KEPT: usize = 5;
+
+/// Sets of parameters that are kept for explanations.
+const PARAMS_KEPT: usize = 20_000;
 
 #[derive(Default)]
 pub(super) struct Catalogue {
@@ -35,8 +30,12 @@ pub(super) struct Catalogue {
     /// Uploaded here, on their way through the log: need not be compiled again.
     prepared: HashMap<Digest, Arc<Plugin>>,
     chunks: HashMap<Digest, BTreeMap<u32, Vec<u8>>>,
-    pub(super) strategies: BTreeMap<String, Arc<Strategy>>,
+    pub(super) strategies: BTreeMap<String, Arc<StrategyRecord>>,
     running: HashMap<(String, u32), PartitionState>,
+    /// Parameters by their digest, of all that `changes` names.
+    params: HashMap<String, Map<String, Value>>,
+    /// When the newest start of a shadow was written, by its id and partition.
+    started_ms: HashMap<(String, u32), i64>,
     pub(super) defaults_done: bool,
 }
 
@@ -122,14 +121,89 @@ impl Catalogue {
     }
 
     pub(super) fn strategies_with(&self, plugin: &str) -> Vec<String> {
-        self.strategies
-            .values()
-            .filter(|s| s.plugin == plugin)
-            .map(|s| s.id.clone())
+        let runs = |record: &&Arc<StrategyRecord>| {
+            let shadow = record.shadow.as_ref();
+            record.strategy.plugin == plugin
+                || shadow.is_some_and(|shadow| shadow.definition.plugin == plugin)
+        };
+        let users = self.strategies.values().filter(runs);
+        users.map(|record| record.strategy.id.clone()).collect()
+    }
+
+    /// What is to run, shadows too.
+    pub(super) fn enabled(&self) -> Vec<Arc<Strategy>> {
+        let enabled = self.strategies.values().filter(|r| r.strategy.enabled);
+        enabled
+            .flat_map(|record| {
+                let shadow = record.shadow.as_ref().map(|s| s.definition.clone());
+                std::iter::once(record.strategy.clone()).chain(shadow)
+            })
             .collect()
     }
 
-    pub(super) fn strategy_info(&self, strategy: &Strategy, partitions: u32) -> StrategyInfo {
+    /// The definition of a strategy or of a shadow.
+    pub(super) fn definition(&self, id: &str) -> Option<Arc<Strategy>> {
+        if let Some(record) = self.strategies.get(id) {
+            return Some(record.strategy.clone());
+        }
+        let of = |record: &Arc<StrategyRecord>| Some(record.shadow.as_ref()?.definition.clone());
+        let mut shadows = self.strategies.values().filter_map(of);
+        shadows.find(|shadow| shadow.id == id)
+    }
+
+    /// What all strategies cost for each tick but one.
+    pub(super) fn price_beside(&self, id: &str) -> u64 {
+        let others = self.strategies.values().filter(|r| r.strategy.id != id);
+        others.map(|record| record.price()).sum()
+    }
+
+    /// Parameters by their digest.
+    pub(super) fn params_of(&self, digest: &str) -> Option<Map<String, Value>> {
+        self.params.get(digest).cloned()
+    }
+
+    /// Where a shadow runs, since which offset, and when that was written.
+    pub(super) fn shadow_since(&self, id: &str) -> BTreeMap<u32, (Offset, i64)> {
+        let of_shadow = (self.started_ms.iter()).filter(|((shadow, _), _)| shadow == id);
+        of_shadow
+            .filter_map(|(key, started_ms)| {
+                let since = self.running.get(key)?.since_offset?;
+                Some((key.1, (since, *started_ms)))
+            })
+            .collect()
+    }
+
+    pub(super) fn strategy_info(&self, record: &StrategyRecord, partitions: u32) -> StrategyInfo {
+        let strategy = &*record.strategy;
+        let shadow = record.shadow.as_ref().map(|shadow| ShadowInfo {
+            plugin: shadow.definition.plugin.clone(),
+            plugin_digest: shadow.definition.plugin_digest.clone(),
+            params: shadow.definition.params.clone(),
+            params_digest: shadow.definition.params_digest.clone(),
+            fuel_per_tick: shadow.fuel_per_tick,
+            state: self.states(&shadow.definition, partitions),
+        });
+        StrategyInfo {
+            id: strategy.id.clone(),
+            plugin: strategy.plugin.clone(),
+            plugin_digest: strategy.plugin_digest.clone(),
+            params: strategy.params.clone(),
+            params_digest: strategy.params_digest.clone(),
+            symbols: strategy.symbols.clone(),
+            input: match strategy.input {
+                Input::Ticks => "ticks".to_owned(),
+            },
+            values_interval_ms: strategy.values_interval_ms,
+            enabled: strategy.enabled,
+            fuel_per_tick: record.fuel_per_tick,
+            shadow,
+            version: strategy.version,
+            etag: record.etag(),
+            state: self.states(strategy, partitions),
+        }
+    }
+
+    fn states(&self, strategy: &Strategy, partitions: u32) -> Vec<PartitionState> {
         let state = |partition| {
             let nothing = if strategy.enabled {
                 StrategyStatus::Starting
@@ -146,22 +220,7 @@ impl Catalogue {
                 _ => state,
             }
         };
-        StrategyInfo {
-            id: strategy.id.clone(),
-            plugin: strategy.plugin.clone(),
-            plugin_digest: strategy.plugin_digest.clone(),
-            params: strategy.params.clone(),
-            params_digest: strategy.params_digest.clone(),
-            symbols: strategy.symbols.clone(),
-            input: match strategy.input {
-                Input::Ticks => "ticks".to_owned(),
-            },
-            values_interval_ms: strategy.values_interval_ms,
-            enabled: strategy.enabled,
-            version: strategy.version,
-            etag: etag(strategy),
-            state: (0..partitions).map(state).collect(),
-        }
+        (0..partitions).map(state).collect()
     }
 
     /// Takes the next message of `control`.
@@ -179,10 +238,12 @@ impl Catalogue {
             (Some("strategy"), Some(id), None) if value.is_empty() => {
                 self.strategies.remove(id);
             }
-            (Some("strategy"), Some(id), None) => match serde_json::from_slice::<Strategy>(value) {
-                Ok(strategy) => drop(self.strategies.insert(id.to_owned(), Arc::new(strategy))),
-                Err(e) => return unreadable(&e),
-            },
+            (Some("strategy"), Some(id), None) => {
+                match serde_json::from_slice::<StrategyRecord>(value) {
+                    Ok(record) => drop(self.strategies.insert(id.to_owned(), Arc::new(record))),
+                    Err(e) => return unreadable(&e),
+                }
+            }
             (Some("plugin"), Some(digest), rest) => {
                 let digest: Digest = match digest.parse() {
                     Ok(digest) => digest,
@@ -238,7 +299,7 @@ impl Catalogue {
     }
 
     pub(super) fn add(&mut self, plugin: Arc<Plugin>, record: PluginRecord, offset: Offset) {
-        let info = PluginInfo::of(&plugin, record.size_bytes);
+        let info = PluginInfo::of(&plugin, record.size_bytes, record.fuel_per_tick);
         self.plugins.insert(
             plugin.digest(),
             Entry {
@@ -255,32 +316,68 @@ impl Catalogue {
         self.running.clear();
     }
 
-    /// Takes the next record of `changes`.
-    pub(super) fn take_change(&mut self, change: Change) {
-        let key = (change.strategy, change.partition);
-        let new = |status, reason| PartitionState {
-            reason,
-            ..PartitionState::new(change.partition, status, Some(change.offset))
-        };
+    /// Takes the next record of `changes`, and when it was written.
+    pub(super) fn take_change(&mut self, change: Change, written_ms: i64) {
+        let (partition, offset) = (change.partition, change.offset);
+        let key = (change.strategy, partition);
+        let new = |status| PartitionState::new(partition, status, Some(offset));
+        let live = || new(StrategyStatus::Live);
         let before = self.running.get(&key);
         let state = match change.what {
-            What::Start { .. } => new(StrategyStatus::Live, None),
-            What::Stop { .. } => new(StrategyStatus::Stopped, None),
-            What::Skip { .. } => {
-                let before = before
-                    .cloned()
-                    .unwrap_or_else(|| new(StrategyStatus::Live, None));
-                PartitionState {
-                    skipped_rows: before.skipped_rows + 1,
-                    ..before
+            What::Start { definition, .. } => {
+                if definition.is_shadow() {
+                    self.started_ms.insert(key.clone(), written_ms);
                 }
+                self.note_params(*definition);
+                live()
             }
-            What::Quarantine { reason, .. } => PartitionState {
+            What::Promote { definition } => {
+                let shadow = (Strategy::shadow_id(&definition.id), partition);
+                self.running.remove(&shadow);
+                self.started_ms.remove(&shadow);
+                self.note_params(*definition);
+                live()
+            }
+            What::Stop { .. } => {
+                self.started_ms.remove(&key);
+                new(StrategyStatus::Stopped)
+            }
+            What::Skip {
+                row,
+                cause,
+                detail,
+                record,
+            } => {
+                let mut state = before.cloned().unwrap_or_else(live);
+                state.skipped_rows += 1;
+                if state.failures.len() == FAILURES_KEPT {
+                    state.failures.remove(0);
+                }
+                state.failures.push(FailedRow {
+                    offset,
+                    row,
+                    cause,
+                    detail,
+                    record,
+                });
+                state
+            }
+            What::Quarantine { row, reason } => PartitionState {
                 skipped_rows: before.map_or(0, |s| s.skipped_rows),
-                ..new(StrategyStatus::Quarantined, Some(reason))
+                failures: before.map_or_else(Vec::new, |s| s.failures.clone()),
+                reason: Some(reason),
+                row: Some(row),
+                ..new(StrategyStatus::Quarantined)
             },
         };
         self.running.insert(key, state);
+    }
+
+    fn note_params(&mut self, definition: Strategy) {
+        if self.params.len() < PARAMS_KEPT {
+            self.params
+                .insert(definition.params_digest, definition.params);
+        }
     }
 }
 
@@ -290,48 +387,10 @@ impl PartitionState {
             partition,
             status,
             since_offset,
+            row: None,
             reason: None,
             skipped_rows: 0,
+            failures: Vec::new(),
         }
     }
-}
-
-fn message(key: String, value: Vec<u8>) -> Append {
-    Append {
-        topic: Topic::Control,
-        partition: 0,
-        key: key.into_bytes(),
-        value,
-        headers: Vec::new(),
-    }
-}
-
-pub(super) fn chunk_messages(digest: Digest, bytes: &[u8]) -> (Vec<Append>, u32) {
-    let chunks = (0..).zip(bytes.chunks(MAX_VALUE_BYTES));
-    let messages: Vec<_> = chunks
-        .map(|(n, chunk): (u32, _)| message(format!("plugin/{digest}/{n}"), chunk.to_vec()))
-        .collect();
-    let count = messages.len() as u32;
-    (messages, count)
-}
-
-pub(super) fn manifest_message(digest: Digest, record: &PluginRecord) -> Append {
-    message(
-        format!("plugin/{digest}"),
-        serde_json::to_vec(record).expect("a manifest is JSON"),
-    )
-}
-
-pub(super) fn strategy_message(strategy: &Strategy) -> Append {
-    let json = serde_json::to_vec(strategy).expect("a definition is JSON");
-    message(format!("strategy/{}", strategy.id), json)
-}
-
-pub(super) fn strategy_tombstone(id: &str) -> Append {
-    message(format!("strategy/{id}"), Vec::new())
-}
-
-/// Says that the default strategies were defined once; removing one is final.
-pub(super) fn defaults_message() -> Append {
-    message("defaults".to_owned(), b"{}".to_vec())
 }

@@ -1,4 +1,4 @@
-//! The two threads that read `control` and `changes` for as long as the service runs.
+//! The threads that read `control`, `changes` and `logs` for as long as the service runs.
 
 use std::{
     io,
@@ -6,21 +6,27 @@ use std::{
     time::Duration,
 };
 
-use super::{Shared, catalogue::Step};
+use super::{Shared, catalogue::Step, plugin_log::READ_BACK};
 use crate::{
     change::Change,
     log::{Log, LogError, MessageRef, Messages, Reader, Start, Topic},
-    plugin::Runtime,
+    plugin::{LoadError, Plugin, Runtime},
 };
 
 /// How long a poll waits: how soon a stop is seen.
 const PATIENCE: Duration = Duration::from_millis(200);
 
+/// How often a plugin is loaded where it is no fault of its own that it is not.
+const LOAD_TRIES: u32 = 10;
+
 /// What one poll reads at most.
 const POLL_BYTES: usize = 4 << 20;
 
 pub(super) fn start(log: Arc<dyn Log>, runtime: Runtime, shared: Arc<Shared>) -> io::Result<()> {
-    for (n, topic) in [Topic::Control, Topic::Changes].into_iter().enumerate() {
+    for (n, topic) in [Topic::Control, Topic::Changes, Topic::Logs]
+        .into_iter()
+        .enumerate()
+    {
         let (log, runtime, shared) = (log.clone(), runtime.clone(), shared.clone());
         std::thread::Builder::new()
             .name(format!("follow-{topic}"))
@@ -28,7 +34,8 @@ pub(super) fn start(log: Arc<dyn Log>, runtime: Runtime, shared: Arc<Shared>) ->
                 while !shared.stop.load(Ordering::Relaxed) {
                     let take = |message: MessageRef<'_>| match topic {
                         Topic::Control => take_control(&shared, &runtime, message),
-                        _ => take_change(&shared, message),
+                        Topic::Changes => take_change(&shared, message),
+                        _ => shared.plugin_log().take(message),
                     };
                     if let Err(error) = follow(&*log, topic, &shared, n, take) {
                         tracing::warn!(%topic, %error, "not followed; trying again from the start");
@@ -47,8 +54,10 @@ fn follow(
     n: usize,
     take: impl Fn(MessageRef<'_>),
 ) -> Result<(), LogError> {
-    if topic == Topic::Changes {
-        shared.catalogue().forget_changes();
+    match topic {
+        Topic::Changes => shared.catalogue().forget_changes(),
+        Topic::Logs => shared.plugin_log().forget(),
+        _ => {}
     }
     let mut starts = Vec::new();
     let mut ends = Vec::new();
@@ -57,7 +66,10 @@ fn follow(
         starts.push(Start {
             topic,
             partition,
-            offset: bounds.start,
+            offset: match topic {
+                Topic::Logs => bounds.end.saturating_sub(READ_BACK).max(bounds.start),
+                _ => bounds.start,
+            },
         });
         ends.push((partition, bounds.end));
     }
@@ -74,7 +86,10 @@ fn follow(
         reader.poll(&mut messages, POLL_BYTES, PATIENCE)?;
         if !messages.is_empty() {
             messages.iter().for_each(&take);
-            shared.bump();
+            // The engines look at each version.
+            if topic != Topic::Logs {
+                shared.bump();
+            }
         }
     }
     Ok(())
@@ -96,7 +111,7 @@ fn take_control(shared: &Shared, runtime: &Runtime, message: MessageRef<'_>) {
             digest,
             record,
             bytes,
-        } => match runtime.load(&bytes) {
+        } => match load(shared, runtime, &bytes) {
             Ok(plugin) => shared.catalogue().add(plugin, record, message.offset),
             Err(error) => {
                 tracing::error!(%error, plugin = record.name, ?digest, "plugin of control not loaded")
@@ -105,9 +120,28 @@ fn take_control(shared: &Shared, runtime: &Runtime, message: MessageRef<'_>) {
     }
 }
 
+/// Loads a plugin that was taken in before, by whatever replica; a machine that has too much to do is asked again.
+fn load(shared: &Shared, runtime: &Runtime, bytes: &[u8]) -> Result<Arc<Plugin>, LoadError> {
+    let mut tries_left = LOAD_TRIES;
+    loop {
+        tries_left -= 1;
+        match runtime.load(bytes) {
+            Err(error)
+                if error.is_no_fault_of_it()
+                    && tries_left > 0
+                    && !shared.stop.load(Ordering::Relaxed) =>
+            {
+                tracing::warn!(%error, tries_left, "plugin of control not loaded yet");
+                std::thread::sleep(PATIENCE);
+            }
+            loaded => return loaded,
+        }
+    }
+}
+
 fn take_change(shared: &Shared, message: MessageRef<'_>) {
     match serde_json::from_slice::<Change>(message.value) {
-        Ok(change) => shared.catalogue().take_change(change),
+        Ok(change) => (shared.catalogue()).take_change(change, message.timestamp_ms),
         Err(error) => {
             let (partition, offset) = (message.partition, message.offset);
             tracing::error!(partition, offset, %error, "message of changes passed over");

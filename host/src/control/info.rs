@@ -2,13 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use crate::{
     log::{LogError, Offset},
     plugin::{Columns, Digest, EventKinds, FieldError, LoadError, ParamInfo, Plugin, SeriesInfo},
-    strategy::{DEFAULT_VALUES_INTERVAL_MS, Strategy},
+    strategy::DEFAULT_VALUES_INTERVAL_MS,
 };
 
 /// A plugin, as it describes itself.
@@ -32,10 +31,12 @@ pub struct PluginInfo {
     pub series: Vec<SeriesInfo>,
     /// Size of the component in bytes.
     pub size_bytes: u64,
+    /// What a tick costs it with its default parameters, in fuel.
+    pub fuel_per_tick: Option<u64>,
 }
 
 impl PluginInfo {
-    pub(super) fn of(plugin: &Plugin, size_bytes: u64) -> Self {
+    pub(super) fn of(plugin: &Plugin, size_bytes: u64, fuel_per_tick: Option<u64>) -> Self {
         let d = plugin.description();
         let columns = [
             (Columns::TIME, "time"),
@@ -67,6 +68,7 @@ impl PluginInfo {
             events: events.map(|(_, name)| name.to_owned()).collect(),
             series: d.series.clone(),
             size_bytes,
+            fuel_per_tick,
         }
     }
 }
@@ -103,6 +105,21 @@ pub struct StrategyRequest {
     /// Whether it runs.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// What runs beside it on the same ticks, to be compared; a later definition that is the same promotes it.
+    #[serde(default)]
+    pub shadow: Option<ShadowRequest>,
+}
+
+/// A shadow as a client gives it.
+#[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShadowRequest {
+    /// A plugin's name, which is resolved to its newest upload, or a digest.
+    pub plugin: String,
+    /// Parameters that differ from the plugin's defaults.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub params: Map<String, Value>,
 }
 
 fn ticks() -> Value {
@@ -128,6 +145,7 @@ impl StrategyRequest {
             input: ticks(),
             values_interval_ms: DEFAULT_VALUES_INTERVAL_MS,
             enabled: true,
+            shadow: None,
         }
     }
 }
@@ -154,6 +172,10 @@ pub struct StrategyInfo {
     pub values_interval_ms: u32,
     /// Whether it runs.
     pub enabled: bool,
+    /// What a tick costs it, in fuel: its price.
+    pub fuel_per_tick: Option<u64>,
+    /// What runs beside it, to be compared.
+    pub shadow: Option<ShadowInfo>,
     /// Rises by one with each change.
     pub version: u64,
     /// For `If-Match`.
@@ -162,8 +184,42 @@ pub struct StrategyInfo {
     pub state: Vec<PartitionState>,
 }
 
+/// A shadow and what it is doing.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct ShadowInfo {
+    /// The plugin's name.
+    pub plugin: String,
+    /// SHA-256 of the component, lower-case hex.
+    pub plugin_digest: String,
+    /// All parameters.
+    #[schema(value_type = Object)]
+    pub params: Map<String, Value>,
+    /// SHA-256 of the JSON of `params`, keys sorted, lower-case hex.
+    pub params_digest: String,
+    /// What a tick costs it, in fuel: its price.
+    pub fuel_per_tick: Option<u64>,
+    /// What it is doing on each partition.
+    pub state: Vec<PartitionState>,
+}
+
+/// A row at which a strategy failed, and which it skipped.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FailedRow {
+    /// The message of `ticks`.
+    pub offset: Offset,
+    /// The row's line in it.
+    pub row: u32,
+    /// `trap`, `fuel`, `memory`, `deadline` or `nonsense`.
+    pub cause: String,
+    /// For a person.
+    pub detail: String,
+    /// The row as a producer would send it.
+    #[schema(value_type = Object)]
+    pub record: Option<Value>,
+}
+
 /// What a strategy is doing on one partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct PartitionState {
     /// The partition of `ticks`.
     pub partition: u32,
@@ -171,10 +227,14 @@ pub struct PartitionState {
     pub status: StrategyStatus,
     /// The offset from which on that holds.
     pub since_offset: Option<Offset>,
+    /// The line in that message from which on it does not run, where it is quarantined.
+    pub row: Option<u32>,
     /// Why it does not run.
     pub reason: Option<String>,
     /// Rows at which it failed and which it skipped, since it was started.
     pub skipped_rows: u64,
+    /// The last of these rows, the newest last.
+    pub failures: Vec<FailedRow>,
 }
 
 /// What a strategy is doing.
@@ -185,19 +245,10 @@ pub enum StrategyStatus {
     Starting,
     /// It runs.
     Live,
-    /// It failed too often.
+    /// It failed too often. Defining it again lets it try again.
     Quarantined,
     /// It is not to run.
     Stopped,
-}
-
-pub(super) fn etag(strategy: &Strategy) -> String {
-    let json = serde_json::to_vec(strategy).expect("a definition is JSON");
-    format!(
-        "\"{}-{}\"",
-        strategy.version,
-        &hex::encode(Sha256::digest(json))[..16]
-    )
 }
 
 /// On which state a write insists.
@@ -212,7 +263,7 @@ pub enum Precondition {
 }
 
 /// Why nothing was changed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ControlError {
     /// There is no such thing.
     #[error("{what} is not here")]
@@ -223,7 +274,8 @@ pub enum ControlError {
     /// It is wrong.
     #[error("{message}")]
     Refused {
-        /// Where it was refused: `check`, `compile`, `link`, `describe`, `configure` or `definition`.
+        /// Where it was refused: `check`, `compile`, `link`, `describe`, `conformance`, `definition`, `configure` or
+        /// `admission`.
         stage: String,
         /// Each wrong field.
         errors: Vec<FieldError>,
@@ -241,6 +293,12 @@ pub enum ControlError {
     /// It is in use, or there are too many.
     #[error("{message}")]
     Conflict {
+        /// For a person.
+        message: String,
+    },
+    /// There is too much to do now; it may be tried again.
+    #[error("{message}")]
+    Busy {
         /// For a person.
         message: String,
     },
@@ -266,6 +324,9 @@ impl ControlError {
     pub(super) fn refused_plugin(digest: Digest, error: &LoadError) -> Self {
         let short = &digest.to_string()[..12];
         let message = format!("plugin sha256:{short}…: {error}");
+        if error.is_no_fault_of_it() {
+            return Self::Busy { message };
+        }
         Self::Refused {
             stage: error.stage().to_owned(),
             errors: Vec::new(),

@@ -14,7 +14,6 @@ use super::{
 use crate::{
     change::StopReason,
     log::{Lease, Log, Messages, Offset, Step, Topic},
-    plugin::LogLine,
     strategy::Strategy,
 };
 
@@ -186,6 +185,9 @@ impl Owner {
         self.in_hand = true;
         self.submitted_at = now;
         record(self.number, &counts);
+        let quarantined = (self.partition.status()).filter(|slot| slot.quarantined.is_some());
+        metrics::gauge!("wigwag_engine_quarantined_strategies", "partition" => self.number.to_string())
+            .set(quarantined.count() as f64);
         Ok(())
     }
 
@@ -207,6 +209,7 @@ impl Owner {
             return Ok(());
         }
         let wanted = self.deployment.enabled();
+        self.promote_shadows();
         let running: Vec<Arc<Strategy>> = self.partition.strategies().cloned().collect();
         for strategy in &running {
             let now = self.deployment.definition(&strategy.id);
@@ -214,6 +217,7 @@ impl Owner {
                 None => StopReason::Removed,
                 Some(now) if !now.enabled => StopReason::Disabled,
                 Some(now) if !now.runs_as(strategy) => StopReason::Replaced,
+                Some(now) if self.is_released(strategy, &now) => StopReason::Replaced,
                 Some(_) => continue,
             };
             self.partition
@@ -260,6 +264,40 @@ impl Owner {
         Ok(())
     }
 
+    /// A shadow that computes what its strategy is now to compute takes its place.
+    fn promote_shadows(&mut self) {
+        let due = |shadow: &Arc<Strategy>| {
+            let now = self.deployment.definition(shadow.shown_id())?;
+            let mut others = self.partition.strategies();
+            let is_live = others.any(|live| live.id == now.id && live.runs_as(&now));
+            let fits = now.enabled && now.computes_as(shadow) && !is_live;
+            (fits && self.quarantined(&shadow.id).is_none()).then_some(now)
+        };
+        let shadows = self.partition.strategies().filter(|s| s.is_shadow());
+        let due: Vec<Arc<Strategy>> = shadows.filter_map(due).collect();
+        for strategy in due {
+            let (position, id) = (self.partition.position(), strategy.id.clone());
+            (self.partition).promote(strategy, false, &mut self.outputs);
+            self.checkpoints.note_change();
+            tracing::info!(
+                partition = self.number,
+                strategy = id,
+                position,
+                "shadow promoted"
+            );
+        }
+    }
+
+    /// Whether a quarantined strategy was defined again, which lets it try again.
+    fn is_released(&self, running: &Strategy, now: &Strategy) -> bool {
+        now.version > running.version && self.quarantined(&running.id).is_some()
+    }
+
+    fn quarantined(&self, id: &str) -> Option<String> {
+        let mut status = self.partition.status();
+        status.find(|slot| slot.strategy == id)?.quarantined
+    }
+
     /// Whether a step was committed, or there is nothing to commit.
     #[must_use]
     pub fn has_settled(&self) -> bool {
@@ -280,11 +318,6 @@ impl Owner {
     pub const fn checkpoint(&self) -> Option<Kept> {
         self.checkpoints.kept()
     }
-
-    /// What the plugins logged since the last look.
-    pub fn take_logs(&mut self) -> Vec<(String, LogLine)> {
-        self.partition.take_logs()
-    }
 }
 
 fn record(number: u32, counts: &Counts) {
@@ -296,6 +329,7 @@ fn record(number: u32, counts: &Counts) {
         repeated_messages,
         unreadable,
         signals,
+        shadow_signals,
         skipped_rows,
         failures,
     } = *counts;
@@ -307,6 +341,7 @@ fn record(number: u32, counts: &Counts) {
         ("wigwag_engine_repeated_messages_total", repeated_messages),
         ("wigwag_engine_unreadable_records_total", unreadable),
         ("wigwag_engine_signals_total", signals),
+        ("wigwag_engine_shadow_signals_total", shadow_signals),
         ("wigwag_engine_skipped_rows_total", skipped_rows),
         ("wigwag_engine_plugin_failures_total", failures),
     ] {

@@ -166,6 +166,7 @@ impl Partition {
     pub(super) fn record_quarantine(&mut self, strategy: &str, reason: &str, out: &mut Outputs) {
         let mut sink = Sink {
             partition: self.number,
+            append_ms: self.append_ms,
             mode: Mode::Replay,
             next_change: &mut self.next_change,
             out,
@@ -202,7 +203,7 @@ impl Partition {
                 };
                 slot.plan().quarantine = Some((place, reason.clone()));
             }
-            What::Start { .. } | What::Stop { .. } => {}
+            What::Start { .. } | What::Promote { .. } | What::Stop { .. } => {}
         }
     }
 
@@ -238,6 +239,7 @@ impl Partition {
         for slot in &mut self.slots {
             let mut sink = Sink {
                 partition: self.number,
+                append_ms: self.append_ms,
                 mode,
                 next_change: &mut self.next_change,
                 out,

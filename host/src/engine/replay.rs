@@ -156,15 +156,20 @@ impl<'a> Replay<'a> {
         self.partition
     }
 
-    /// The next change that starts or stops a strategy.
+    /// The next change that starts, promotes or stops a strategy.
     fn next_turn(&self) -> Option<usize> {
-        let is_turn =
-            |change: &Change| matches!(change.what, What::Start { .. } | What::Stop { .. });
+        let is_turn = |change: &Change| {
+            let what = &change.what;
+            matches!(
+                what,
+                What::Start { .. } | What::Promote { .. } | What::Stop { .. }
+            )
+        };
         let next = self.changes[self.done..].iter().position(is_turn);
         next.map(|n| self.done + n)
     }
 
-    /// Starts or stops what the change at this place says.
+    /// Starts, promotes or stops what the change at this place says.
     fn follow(&mut self, at: usize, out: &mut Outputs) -> Result<(), ReplayError> {
         self.done = at + 1;
         let (change, later) = (&self.changes[at], &self.changes[at + 1..]);
@@ -179,18 +184,31 @@ impl<'a> Replay<'a> {
                 self.partition
                     .start(strategy, plugin, &warm_up, *warmed_from, true, out);
                 obey_until_next_start(&mut self.partition, later, Some(&change.strategy));
-                let failed = (self.partition.status())
-                    .find(|slot| slot.strategy == change.strategy)
-                    .and_then(|slot| slot.quarantined);
-                if let Some(reason) = failed.filter(|_| !fails_at_once(change, later)) {
-                    self.partition
-                        .record_quarantine(&change.strategy, &reason, out);
+                if !fails_at_once(change, later) {
+                    record_if_quarantined(&mut self.partition, &change.strategy, out);
                 }
+            }
+            What::Promote { definition } => {
+                let strategy = Arc::new(Strategy::clone(definition));
+                self.partition.promote(strategy, true, out);
+                obey_until_next_start(&mut self.partition, later, Some(&change.strategy));
+                // The live run had promoted one that ran.
+                record_if_quarantined(&mut self.partition, &change.strategy, out);
             }
             What::Stop { why } => self.partition.stop(&change.strategy, *why, true, out),
             What::Skip { .. } | What::Quarantine { .. } => {}
         }
         Ok(())
+    }
+}
+
+/// Records that a strategy does not run here that ran live.
+fn record_if_quarantined(partition: &mut Partition, strategy: &str, out: &mut Outputs) {
+    let failed = (partition.status())
+        .find(|slot| slot.strategy == strategy)
+        .and_then(|slot| slot.quarantined);
+    if let Some(reason) = failed {
+        partition.record_quarantine(strategy, &reason, out);
     }
 }
 
@@ -212,7 +230,7 @@ fn obey_until_next_start(partition: &mut Partition, changes: &[Change], only: Op
             continue;
         }
         match change.what {
-            What::Start { .. } => over.push(&change.strategy),
+            What::Start { .. } | What::Promote { .. } => over.push(&change.strategy),
             _ => partition.obey(change),
         }
     }

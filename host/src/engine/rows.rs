@@ -1,6 +1,11 @@
 //! Ticks of one partition as columns: what a batch of messages becomes before plugins see it, and what of it is kept to
 //! bring a failed one back.
 
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::order::Symbols;
 use crate::{
     log::Offset,
     market::{Record, Side, Tick},
@@ -192,6 +197,30 @@ impl Rows {
         }
     }
 
+    /// A unit as a producer would send it.
+    pub(super) fn record(&self, unit: usize, symbols: &Symbols) -> Value {
+        let name = |symbol: u32| Cow::Borrowed(symbols.name(symbol));
+        let (row, event) = self.among(unit);
+        let record = match self.events.get(event).filter(|e| e.row <= row) {
+            None => Record::Tick(Tick {
+                symbol: name(self.symbol[row]),
+                time: self.time[row],
+                open: self.open[row],
+                high: self.high[row],
+                low: self.low[row],
+                close: self.close[row],
+                volume: self.volume[row],
+            }),
+            Some(event) => {
+                let symbol = event.symbol.map_or(Cow::Borrowed(""), name);
+                event.body.record(symbol, event.time)
+            }
+        };
+        let mut json = Vec::new();
+        record.write_json(&mut json);
+        serde_json::from_slice(&json).unwrap_or(Value::Null)
+    }
+
     /// Where the first record stands.
     pub(super) fn first_place(&self) -> Option<Place> {
         let event = self.events.first().map(|e| e.place);
@@ -258,6 +287,44 @@ impl Rows {
         let interval = f64::from(interval_ms) / 1000.0;
         let (time, previous) = (self.time[row], self.previous_time[row]);
         previous.is_nan() || (time / interval).floor() > (previous / interval).floor()
+    }
+}
+
+impl EventBody {
+    fn record<'a>(&'a self, symbol: Cow<'a, str>, time: f64) -> Record<'a> {
+        match self {
+            Self::OrderBook {
+                side,
+                price,
+                quantity,
+            } => Record::OrderBook {
+                symbol,
+                time,
+                side: *side,
+                price: *price,
+                quantity: *quantity,
+            },
+            Self::NewsSentiment { score, magnitude } => Record::NewsSentiment {
+                symbol,
+                time,
+                score: *score,
+                magnitude: *magnitude,
+            },
+            Self::MarketData {
+                market_cap,
+                pe_ratio,
+            } => Record::MarketData {
+                symbol,
+                time,
+                market_cap: *market_cap,
+                pe_ratio: *pe_ratio,
+            },
+            Self::EconomicIndicator { name, value } => Record::EconomicIndicator {
+                name: Cow::Borrowed(name),
+                time,
+                value: *value,
+            },
+        }
     }
 }
 

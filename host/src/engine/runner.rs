@@ -12,10 +12,7 @@ use std::{
 };
 
 use super::{CheckpointEvery, Deployment, Kept, Owner, takeover::TakeoverError};
-use crate::{
-    log::{Group, Lease, Log, LogError, Offset},
-    plugin::LogLine,
-};
+use crate::log::{Group, Lease, Log, LogError, Offset};
 
 /// How long to wait before a partition that cannot be taken over is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
@@ -32,7 +29,6 @@ pub struct EngineStatus {
     partitions: Mutex<BTreeMap<u32, Progress>>,
     /// Partitions where retention comes near what a takeover has to replay.
     endangered: Mutex<BTreeMap<u32, String>>,
-    logs: Mutex<BTreeMap<String, Vec<LogLine>>>,
 }
 
 /// What it is doing on one partition that is its own.
@@ -57,17 +53,6 @@ impl EngineStatus {
         self.lock().clone()
     }
 
-    /// The newest log lines of a strategy's instances here, the oldest first.
-    #[must_use]
-    pub fn logs(&self, strategy: &str) -> Vec<LogLine> {
-        self.logs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(strategy)
-            .cloned()
-            .unwrap_or_default()
-    }
-
     /// What retention is about to take from whom, in words.
     #[must_use]
     pub fn endangered(&self) -> BTreeMap<u32, String> {
@@ -87,21 +72,6 @@ impl EngineStatus {
         self.partitions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keep_logs(&self, lines: Vec<(String, LogLine)>) {
-        const KEPT: usize = 200;
-        if lines.is_empty() {
-            return;
-        }
-        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
-        for (strategy, line) in lines {
-            let kept = logs.entry(strategy).or_default();
-            if kept.len() == KEPT {
-                kept.remove(0);
-            }
-            kept.push(line);
-        }
     }
 }
 
@@ -225,7 +195,6 @@ fn live(
             checkpoint: owner.checkpoint(),
         };
         context.status.lock().insert(lease.partition(), progress);
-        context.status.keep_logs(owner.take_logs());
     }
     let until = Instant::now() + STOP_WITHIN;
     while !owner.finish(lease, Instant::now())? && Instant::now() < until {}

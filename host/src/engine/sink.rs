@@ -1,7 +1,8 @@
 //! What a step puts out: signals, values, bars and changes as messages, written once and in one way.
 
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -12,7 +13,7 @@ use crate::{
     bars::{Bar, Interval},
     change::{Change, What},
     log::{Append, Offset, Topic},
-    plugin::{EventSide, Opinion, Output, Plugin},
+    plugin::{EventSide, LogLevel, LogLine, Opinion, Output, Plugin},
     signal::SCHEMA,
     strategy::Strategy,
 };
@@ -43,6 +44,8 @@ pub struct Counts {
     pub unreadable: u64,
     /// Signals.
     pub signals: u64,
+    /// Signals of shadow versions.
+    pub shadow_signals: u64,
     /// Rows that a strategy skipped.
     pub skipped_rows: u64,
     /// Calls into plugins that failed.
@@ -80,6 +83,8 @@ pub(super) struct Sink<'a> {
     pub(super) partition: u32,
     pub(super) mode: Mode,
     pub(super) next_change: &'a mut u64,
+    /// When the newest message was appended: the only time that there is here.
+    pub(super) append_ms: i64,
     pub(super) out: &'a mut Outputs,
 }
 
@@ -87,6 +92,8 @@ pub(super) struct Sink<'a> {
 #[derive(Debug)]
 pub(super) struct Stamp {
     id: String,
+    /// Its signals go to a topic of their own, and its values nowhere.
+    pub(super) is_shadow: bool,
     /// From a signal's start up to the partition in its id.
     start: Vec<u8>,
     /// From after the signal's id up to the symbol.
@@ -97,10 +104,11 @@ pub(super) struct Stamp {
 
 impl Stamp {
     pub(super) fn new(strategy: &Strategy, plugin: &Plugin) -> Self {
-        let start = format!("{{\"schema\":{SCHEMA},\"id\":\"{}:", strategy.id).into_bytes();
+        let id = strategy.shown_id();
+        let start = format!("{{\"schema\":{SCHEMA},\"id\":\"{id}:").into_bytes();
         let mut head = Vec::new();
         head.extend_from_slice(b"\",\"strategy\":");
-        json(&mut head, &strategy.id);
+        json(&mut head, id);
         head.extend_from_slice(b",\"plugin\":");
         json(&mut head, &strategy.plugin);
         head.extend_from_slice(b",\"plugin_digest\":");
@@ -114,7 +122,8 @@ impl Stamp {
             .map(|s| format!("{}:", Value::from(s.name.as_str())).into_bytes())
             .collect();
         Self {
-            id: strategy.id.clone(),
+            id: id.to_owned(),
+            is_shadow: strategy.is_shadow(),
             start,
             head,
             series,
@@ -164,10 +173,14 @@ impl Sink<'_> {
             let values = &signals.values[i * series..(i + 1) * series];
             let strength = signals.strength[i];
             let value = self.signal(stamp, rows, row, symbol, n, opinion, strength, values);
-            self.append(Topic::Signals, symbol.as_bytes().to_vec(), value);
-            self.out.counts.signals += 1;
+            let (topic, count) = match stamp.is_shadow {
+                true => (Topic::Shadow, &mut self.out.counts.shadow_signals),
+                false => (Topic::Signals, &mut self.out.counts.signals),
+            };
+            *count += 1;
+            self.append(topic, symbol.as_bytes().to_vec(), value);
         }
-        if series == 0 || self.mode != Mode::Live {
+        if series == 0 || self.mode != Mode::Live || stamp.is_shadow {
             return;
         }
         for (&row, values) in wanted.iter().zip(output.values.chunks_exact(series)) {
@@ -298,6 +311,22 @@ impl Sink<'_> {
         self.append(Topic::Changes, strategy.as_bytes().to_vec(), value);
     }
 
+    /// A line that a plugin logged while it ran over the unit at this place.
+    pub(super) fn log_line(&mut self, stamp: &Stamp, at: Place, line: &LogLine, left_out: u64) {
+        let line = WrittenLine {
+            strategy: Cow::Borrowed(&stamp.id),
+            shadow: stamp.is_shadow,
+            level: line.level,
+            message: Cow::Borrowed(&line.message),
+            left_out,
+            partition: self.partition,
+            offset: at.offset,
+            row: at.line,
+        };
+        let value = serde_json::to_vec(&line).expect("a line is JSON");
+        self.append(Topic::Logs, stamp.id.as_bytes().to_vec(), value);
+    }
+
     fn append(&mut self, topic: Topic, key: Vec<u8>, value: Vec<u8>) {
         let partition = self.partition;
         self.out.appends.push(Append {
@@ -308,6 +337,27 @@ impl Sink<'_> {
             headers: Vec::new(),
         });
     }
+}
+
+/// A line of a plugin's log as it stands in `logs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenLine<'a> {
+    /// The strategy's id.
+    pub strategy: Cow<'a, str>,
+    /// Whether its shadow wrote it.
+    pub shadow: bool,
+    /// Severity.
+    pub level: LogLevel,
+    /// Text, bounded.
+    pub message: Cow<'a, str>,
+    /// Lines before it that were left out, since they were too many.
+    pub left_out: u64,
+    /// Partition of `ticks`.
+    pub partition: u32,
+    /// The message of `ticks` with the last row that it ran over.
+    pub offset: Offset,
+    /// That row's line in it.
+    pub row: u32,
 }
 
 /// The reason of an opinion, which stands in many signals of a batch.

@@ -6,24 +6,28 @@
 //! replays the rows since, and goes on. One that fails too often is quarantined.
 
 mod call;
+mod log;
 mod recovery;
 mod tally;
 
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
-use self::tally::{QUARANTINE_FAILURES, QUARANTINE_ROWS};
+use self::{
+    log::SlotLog,
+    tally::{QUARANTINE_FAILURES, QUARANTINE_ROWS},
+};
 use super::{
     order::Symbols,
     rows::{Place, Rows},
-    sink::{Sink, Stamp},
+    sink::{Mode, Sink, Stamp},
 };
 use crate::{
     change::{ON_REPLAY, What},
     log::Offset,
-    plugin::{Columns, Failure, Instance, LogLine, Plugin},
+    plugin::{Columns, Failure, Instance, Plugin},
     strategy::Strategy,
 };
 
@@ -35,11 +39,11 @@ pub(super) use self::{
 /// Rows of one call at most.
 const MAX_CHUNK: usize = 1024;
 
+/// Rows of a warm-up at which a strategy may not fail as often: each costs as much as the rows before it.
+const WARM_UP_FAILURES: u32 = 20;
+
 /// Fuel that a call may take besides its rows.
 const CALL_FUEL: u64 = 20_000;
-
-/// Log lines kept of a strategy.
-const MAX_LOG_LINES: usize = 200;
 
 pub(super) struct Slot {
     strategy: Arc<Strategy>,
@@ -60,9 +64,10 @@ pub(super) struct Slot {
     tally: Tally,
     quarantined: Option<String>,
     since: Offset,
+    failed_warm_up: u32,
     chunk: usize,
     wanted: Vec<u32>,
-    log: VecDeque<LogLine>,
+    log: SlotLog,
 }
 
 /// What a slot is after a checkpoint.
@@ -107,9 +112,10 @@ impl Slot {
             tally: state.tally,
             quarantined: state.quarantined,
             since: state.since,
+            failed_warm_up: 0,
             chunk: MAX_CHUNK,
             wanted: Vec::new(),
-            log: VecDeque::new(),
+            log: SlotLog::default(),
         }
     }
 
@@ -150,14 +156,17 @@ impl Slot {
     pub(super) fn replayed_to(&mut self, position: Offset) {
         let due = |(from, _): &mut (Place, String)| from.offset < position;
         if let Some((_, reason)) = self.plan.quarantine.take_if(due) {
-            self.keep_log();
             self.instance = None;
             self.quarantined = Some(reason);
         }
     }
 
-    pub(super) fn take_log(&mut self) -> impl Iterator<Item = LogLine> + '_ {
-        self.log.drain(..)
+    /// What was a shadow runs under its strategy's own id from here on, with the state that it has.
+    pub(super) fn promote(&mut self, strategy: Arc<Strategy>, since: Offset) {
+        self.stamp = Stamp::new(&strategy, &self.plugin);
+        self.strategy = strategy;
+        self.since = since;
+        self.plan = Plan::default();
     }
 
     /// Runs the rows. `history` holds the rows since the base, without these.
@@ -204,18 +213,24 @@ impl Slot {
             let single = end - at == 1;
             let budget = self.plugin.limits().row_fuel;
             let fuel = if single { budget } else { budget - CALL_FUEL };
-            let failure = match self.attempt(rows, at..end, fuel, !sink.mode.puts_out()) {
+            let failure = match self.attempt(rows, at..end, fuel, !self.puts_values_out(sink)) {
                 Ok((output, used)) => {
                     let (row, _) = rows.among(at);
                     sink.output(&self.stamp, rows, row, symbols, &self.wanted, &output);
                     self.tally.rows += (end - at) as u64;
                     self.adapt(used, end - at);
+                    self.tell_log(rows.place_of(end - 1), sink);
                     at = end;
                     continue;
                 }
                 Err(failure) => failure,
             };
             sink.out.counts.failures += 1;
+            match single && !sink.mode.obeys() {
+                true => self.tell_log(place, sink),
+                // It is run again, and logs again.
+                false => self.drop_log(),
+            }
             if let Err(again) = self.revive_within(rows, at, symbols, history) {
                 self.quarantine(place, &again, sink);
                 return;
@@ -235,7 +250,14 @@ impl Slot {
                 self.quarantine(place, &reason, sink);
                 return;
             }
-            let too_often = self.tally.fail();
+            // What fails in the warm-up does not count later: it may be why the strategy is defined again.
+            let too_often = match sink.mode {
+                Mode::WarmUp => {
+                    self.failed_warm_up += 1;
+                    self.failed_warm_up >= WARM_UP_FAILURES
+                }
+                _ => self.tally.fail(),
+            };
             self.tally.rows += 1;
             self.skipped.insert(place);
             sink.out.counts.skipped_rows += 1;
@@ -247,13 +269,16 @@ impl Slot {
                     row: place.line,
                     cause,
                     detail,
+                    record: Some(rows.record(at, symbols)),
                 },
             );
             at += 1;
             if too_often {
-                let reason = format!(
-                    "failed at {QUARANTINE_FAILURES} of {QUARANTINE_ROWS} rows, the last: {failure}"
-                );
+                let often = match sink.mode {
+                    Mode::WarmUp => WARM_UP_FAILURES.to_string(),
+                    _ => format!("{QUARANTINE_FAILURES} of {QUARANTINE_ROWS}"),
+                };
+                let reason = format!("failed at {often} rows, the last: {failure}");
                 // From the next record on: this one is skipped already.
                 let next = Place {
                     line: place.line + 1,
@@ -263,7 +288,6 @@ impl Slot {
                 return;
             }
         }
-        self.keep_log();
     }
 
     pub(super) fn quarantine(
@@ -272,18 +296,19 @@ impl Slot {
         reason: &dyn std::fmt::Display,
         sink: &mut Sink<'_>,
     ) {
-        self.keep_log();
         self.instance = None;
         self.base = Base::default();
         let reason = reason.to_string();
-        tracing::error!(
-            strategy = self.strategy.id,
-            partition = sink.partition,
-            offset = from.offset,
-            row = from.line,
-            reason,
-            "strategy quarantined"
-        );
+        if sink.mode != Mode::WarmUp {
+            tracing::error!(
+                strategy = self.strategy.id,
+                partition = sink.partition,
+                offset = from.offset,
+                row = from.line,
+                reason,
+                "strategy quarantined"
+            );
+        }
         let what = What::Quarantine {
             row: from.line,
             reason: reason.clone(),
@@ -337,16 +362,7 @@ impl Slot {
         Some(rows.of_symbols(|symbol| self.kept[symbol as usize]))
     }
 
-    fn keep_log(&mut self) {
-        let Some(instance) = &mut self.instance else {
-            return;
-        };
-        let (lines, _) = instance.take_log();
-        for line in lines {
-            if self.log.len() == MAX_LOG_LINES {
-                self.log.pop_front();
-            }
-            self.log.push_back(line);
-        }
+    const fn puts_values_out(&self, sink: &Sink<'_>) -> bool {
+        sink.mode.puts_out() && !self.stamp.is_shadow
     }
 }

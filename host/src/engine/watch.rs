@@ -32,6 +32,10 @@ pub(crate) fn describe_metrics() {
             "Since the newest checkpoint of a partition was committed.",
         ),
         (
+            "wigwag_engine_quarantined_strategies",
+            "Strategies that do not run on a partition, since they failed too often.",
+        ),
+        (
             "wigwag_engine_checkpoint_bytes",
             "Size of a partition's newest checkpoint.",
         ),

@@ -16,8 +16,10 @@ use subtle::ConstantTimeEq;
 
 use super::{
     body::{JsonBody, NoParameters, Query},
+    ingest::Peer,
     problem::{FORBIDDEN, Problem, UNAUTHENTICATED},
 };
+use crate::control::Actor;
 
 /// The name of the session cookie.
 pub(super) const COOKIE: &str = "wigwag_session";
@@ -169,6 +171,8 @@ pub(super) struct ToRead;
 pub(super) struct ToIngest;
 /// For plugins and strategies.
 pub(super) struct ToDeploy;
+/// For what only operators should see.
+pub(super) struct ToAdminister;
 
 impl Need for ToRead {
     const SCOPE: Option<Scope> = None;
@@ -182,17 +186,25 @@ impl Need for ToDeploy {
     const SCOPE: Option<Scope> = Some(Scope::Plugins);
 }
 
+impl Need for ToAdminister {
+    const SCOPE: Option<Scope> = Some(Scope::Admin);
+}
+
 /// Somebody who may do what `N` needs. Being extracted before the body, it refuses before the body is read.
 pub(super) struct Caller<N> {
     /// The token's name, if one was needed or given.
     pub(super) token: Option<Arc<str>>,
+    address: Option<IpAddr>,
     need: PhantomData<N>,
 }
 
 impl<N> Caller<N> {
-    /// For the audit.
-    pub(super) fn name(&self) -> &str {
-        self.token.as_deref().unwrap_or("anonymous")
+    /// For the audit log.
+    pub(super) fn actor(&self) -> Actor {
+        Actor {
+            name: self.token.as_deref().unwrap_or("anonymous").to_owned(),
+            address: self.address,
+        }
     }
 }
 
@@ -209,6 +221,7 @@ where
         }
         Ok(Self {
             token: access.check_token(&parts.headers, N::SCOPE)?,
+            address: parts.extensions.get::<Peer>().map(|peer| peer.0.ip()),
             need: PhantomData,
         })
     }

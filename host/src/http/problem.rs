@@ -161,6 +161,7 @@ impl From<ControlError> for Problem {
                     None => problem,
                 }
             }
+            ControlError::Busy { .. } => Self::new(UNAVAILABLE, detail),
             ControlError::Unavailable(error) => error.into(),
         }
     }

@@ -6,7 +6,8 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
 use super::{
@@ -18,9 +19,10 @@ use super::{
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
 use crate::{
+    control::Provenance,
     market::Side,
     signal::{Signal, SignalId},
-    view::{Cursor, SignalsQuery},
+    view::{Cursor, PointsQuery, SignalsQuery, ViewError},
 };
 
 /// Which signals.
@@ -119,12 +121,41 @@ pub(super) async fn list(
     Ok(json_list("signals", &page.signals, &rest))
 }
 
-/// Gives one signal.
+/// A signal and what led to it.
+#[derive(utoipa::ToSchema)]
+#[expect(
+    dead_code,
+    reason = "it is written from the signal's own bytes; this documents the form"
+)]
+pub(super) struct ExplainedSignal {
+    #[schema(inline)]
+    #[serde(flatten)]
+    signal: Signal,
+    /// What led to it; null where the log does not answer now.
+    provenance: Option<Explanation>,
+}
+
+/// What led to a signal.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(super) struct Explanation {
+    #[serde(flatten)]
+    provenance: Provenance,
+    /// The strategy's newest values for the symbol up to the signal, the newest first.
+    #[schema(value_type = Vec<Object>)]
+    values: Vec<Box<RawValue>>,
+}
+
+/// Values that are shown, and looked through.
+const VALUES: usize = 20;
+const VALUES_LOOKED_AT: usize = 1_000;
+
+/// Gives one signal, with what led to it: the parameters of its strategy, the ticks of its symbol up to its own, and the
+/// strategy's values then.
 #[utoipa::path(
     get, path = "/v1/signals/{id}", tag = "signals", operation_id = "get_signal",
     params(("id" = String, Path, description = "strategy:partition:offset:row:n")),
     responses(
-        (status = 200, description = "the signal", body = Signal),
+        (status = 200, description = "the signal, and what led to it", body = ExplainedSignal),
         (status = 400, description = "not a signal's id", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "there is none, or it is older than those that are kept", body = Problem, content_type = "application/problem+json"),
@@ -140,7 +171,7 @@ pub(super) async fn get(
     let parsed: SignalId = id
         .parse()
         .map_err(|error| Problem::of_field(BAD_REQUEST, "id", format!("{error}")))?;
-    match blocking(move || app.view().signal(&parsed)).await? {
+    match blocking(move || explained(&app, &parsed)).await? {
         Some(signal) => Ok(json(signal)),
         None => Err(Problem::new(
             NOT_FOUND,
@@ -149,4 +180,62 @@ pub(super) async fn get(
             ),
         )),
     }
+}
+
+/// The signal's own bytes, with what led to it behind them.
+fn explained(app: &App, id: &SignalId) -> Result<Option<Vec<u8>>, ViewError> {
+    let Some(mut bytes) = app.view().signal(id)? else {
+        return Ok(None);
+    };
+    let explanation = match serde_json::from_slice::<Signal>(&bytes) {
+        Ok(signal) => explain(app, &signal)?,
+        Err(_) => None,
+    };
+    if bytes.pop_if(|last| *last == b'}').is_some() {
+        bytes.extend_from_slice(b",\"provenance\":");
+        serde_json::to_writer(&mut bytes, &explanation).expect("writing to memory");
+        bytes.push(b'}');
+    }
+    Ok(Some(bytes))
+}
+
+fn explain(app: &App, signal: &Signal) -> Result<Option<Explanation>, ViewError> {
+    let place = (signal.offset, signal.row);
+    let provenance = (app.control).provenance(
+        &signal.params_digest,
+        &signal.symbol,
+        signal.partition,
+        place,
+    );
+    let provenance = match provenance {
+        Ok(provenance) => provenance,
+        Err(error) => {
+            tracing::warn!(%error, id = signal.id, "signal not explained");
+            return Ok(None);
+        }
+    };
+    // They are kept by time; those behind the signal are passed over here.
+    let newest = app.view().values(&PointsQuery {
+        symbol: signal.symbol.clone(),
+        name: Some(signal.strategy.clone()),
+        since: None,
+        every_s: None,
+        limit: VALUES_LOOKED_AT,
+    })?;
+    let values = newest.into_iter().filter(|value| is_up_to(value, place));
+    let values =
+        values.filter_map(|value| RawValue::from_string(String::from_utf8(value).ok()?).ok());
+    Ok(Some(Explanation {
+        provenance,
+        values: values.take(VALUES).collect(),
+    }))
+}
+
+fn is_up_to(value: &[u8], last: (u64, u32)) -> bool {
+    #[derive(Deserialize)]
+    struct Place {
+        offset: u64,
+        row: u32,
+    }
+    serde_json::from_slice(value).is_ok_and(|Place { offset, row }| (offset, row) <= last)
 }

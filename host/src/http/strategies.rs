@@ -8,16 +8,17 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     App,
     auth::{Caller, ToDeploy, ToRead},
-    body::{JsonBody, NoParameters, Query},
+    blocking,
+    body::{JsonBody, Limit, NoParameters, Query},
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
-use crate::control::{Precondition, StrategyInfo, StrategyRequest};
+use crate::control::{LoggedLine, Precondition, ShadowReport, StrategyInfo, StrategyRequest};
 
 /// All strategies.
 #[derive(Serialize, ToSchema)]
@@ -81,7 +82,8 @@ pub(super) async fn get(
 }
 
 /// Defines or changes a strategy: another plugin or other parameters are an upgrade or a rollback. The engines take it
-/// up at their next step, warmed up from the log.
+/// up at their next step, warmed up from the log. A `shadow` runs beside it; a definition that is the shadow's promotes
+/// it, with its state. A quarantined strategy that is defined again, changed or not, tries again.
 #[utoipa::path(
     put, path = "/v1/strategies/{id}", tag = "strategies", operation_id = "put_strategy", request_body = StrategyRequest,
     params(
@@ -115,7 +117,7 @@ pub(super) async fn put(
     let precondition = precondition(&app, &id, &headers)?;
     let (strategy, created) = app
         .control
-        .put_strategy(&id, request, precondition, caller.name())
+        .put_strategy(&id, request, precondition, &caller.actor())
         .await?;
     let status = match created {
         true => StatusCode::CREATED,
@@ -151,9 +153,75 @@ pub(super) async fn remove(
 ) -> Result<StatusCode, Problem> {
     let precondition = precondition(&app, &id, &headers)?;
     app.control
-        .remove_strategy(&id, precondition, caller.name())
+        .remove_strategy(&id, precondition, &caller.actor())
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What plugins logged.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LogLines {
+    /// The newest first.
+    lines: Vec<LoggedLine>,
+}
+
+/// How many lines.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LogsQuery {
+    /// At most so many: 1 to 1000.
+    #[serde(default)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
+    limit: Limit,
+}
+
+/// Gives the newest lines that a strategy's plugin logged, from all partitions, at most 500: bursts of 50 and then ten a
+/// second on each partition are kept.
+#[utoipa::path(
+    get, path = "/v1/strategies/{id}/logs", tag = "strategies", operation_id = "get_strategy_logs",
+    params(("id" = String, Path, description = "its id"), LogsQuery),
+    responses(
+        (status = 200, description = "the newest first", body = LogLines),
+        (status = 400, description = "a parameter is wrong or unknown", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "there is none", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("bearer" = []), ("session" = []))
+)]
+pub(super) async fn logs(
+    State(app): State<Arc<App>>,
+    _: Caller<ToRead>,
+    Path(id): Path<String>,
+    Query(query): Query<LogsQuery>,
+) -> Result<Json<LogLines>, Problem> {
+    let lines = app.control.plugin_log(&id, query.limit.0);
+    lines
+        .map(|lines| Json(LogLines { lines }))
+        .ok_or_else(|| not_found(&id))
+}
+
+/// Tells where the signals of a strategy's shadow differ from its own, as far as the newest 50,000 signals of each
+/// partition reach.
+#[utoipa::path(
+    get, path = "/v1/strategies/{id}/shadow", tag = "strategies", operation_id = "get_strategy_shadow",
+    params(("id" = String, Path, description = "its id")),
+    responses(
+        (status = 200, description = "counts, and the newest differences", body = ShadowReport),
+        (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "there is no strategy or no shadow of it", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "the log did not answer; it may be tried again", body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("bearer" = []), ("session" = []))
+)]
+pub(super) async fn shadow(
+    State(app): State<Arc<App>>,
+    _: Caller<ToRead>,
+    Path(id): Path<String>,
+    _: Query<NoParameters>,
+) -> Result<Json<ShadowReport>, Problem> {
+    let report = blocking(move || app.control.shadow_report(&id)).await?;
+    Ok(Json(report))
 }
 
 fn not_found(id: &str) -> Problem {

@@ -1,24 +1,29 @@
 //! Compiles components in a child process under limits: compile-time denial of service is out of scope for
-//! wasmtime, and a 29 kB component can keep it busy for a minute with 1.7 GB.
+//! wasmtime, and a 29 kB component can keep it busy for a minute with 1.7 GB. This is the parent's side, and the cache.
+
+mod child;
 
 use std::{
     io::{Read, Write},
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Once, mpsc},
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, setrlimit};
 use sha2::Sha256;
 use wasmtime::Engine;
 
-use super::runtime::{Digest, clean, engine};
+use self::child::{LIMITS_FAILED, OK, REFUSED, SEALED};
+use super::runtime::{Digest, clean};
+
+pub use self::child::compile_child;
 
 /// What compiling one component may take; grows with its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// CPU seconds, and the same of wall-clock time twice over.
+    /// CPU seconds, and the same of wall-clock time six times over.
     pub cpu_seconds: u64,
     /// Address space in bytes.
     pub memory_bytes: u64,
@@ -28,13 +33,16 @@ impl CompileLimits {
     /// The limits for a component of this many bytes.
     #[must_use]
     pub const fn for_size(bytes: usize) -> Self {
-        let megabytes = bytes.div_ceil(1_000_000) as u64;
+        let bytes = bytes as u64;
         Self {
-            cpu_seconds: 5 + 2 * megabytes,
-            memory_bytes: (512 + 64 * megabytes) << 20,
+            cpu_seconds: 5 + 2 * bytes / 1_000_000,
+            memory_bytes: (256 << 20) + 64 * bytes,
         }
     }
 }
+
+/// Wall-clock time that the child has for its CPU time: it gives way to whoever trades.
+const PATIENCE: u64 = 6;
 
 /// Runs the compiling child and keeps what it made.
 #[derive(Clone, Debug)]
@@ -60,6 +68,14 @@ pub enum CompileError {
         /// What it had.
         limits: CompileLimits,
     },
+    /// It did not come to its end, without having used up what it may: no fault of the component.
+    #[error(
+        "was not compiled within {seconds} s, since the machine has too much else to do; send it again later"
+    )]
+    Slow {
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The child could not be run at all: no fault of the component.
     #[error("the compiling process {program:?} cannot be run: {detail}")]
     Child {
@@ -69,10 +85,6 @@ pub enum CompileError {
         detail: String,
     },
 }
-
-/// What the child is told by argument, and answers by its first byte.
-const OK: u8 = b'+';
-const REFUSED: u8 = b'-';
 
 impl Compiler {
     /// Compiles by `program compile-plugin` (this very program), and keeps results in a folder where one is given.
@@ -120,34 +132,49 @@ impl Compiler {
             .stderr(Stdio::null())
             .spawn()
             .map_err(|e| failed(&e))?;
-        let answer = exchange(
-            &mut child,
-            bytes,
-            Duration::from_secs(limits.cpu_seconds * 2),
-        );
+        let patience = limits.cpu_seconds * PATIENCE;
+        let answer = exchange(&mut child, bytes, Duration::from_secs(patience));
         let _ = child.kill();
         let status = child.wait().map_err(|e| failed(&e))?;
-        match answer.split_first() {
-            Some((&OK, artefact)) if status.success() => Ok(artefact.to_vec()),
-            Some((&REFUSED, why)) if status.success() => Err(CompileError::Refused(clean(
+        let Some(answer) = answer else {
+            return Err(CompileError::Slow { seconds: patience });
+        };
+        if answer.get(1).is_some_and(|seal| *seal != SEALED) {
+            tell_once_that_it_is_not_sealed();
+        }
+        match answer.split_at_checked(2) {
+            Some(([OK, _], artefact)) if status.success() => Ok(artefact.to_vec()),
+            Some(([REFUSED, _], why)) if status.success() => Err(CompileError::Refused(clean(
                 &String::from_utf8_lossy(why),
                 1024,
             ))),
-            _ if status.code() == Some(CHILD_LIMITS_FAILED) => {
-                Err(failed(&"its limits cannot be set"))
-            }
-            _ => Err(CompileError::TooCostly {
+            _ if status.code() == Some(LIMITS_FAILED) => Err(failed(&"its limits cannot be set")),
+            // It is killed at its limit of CPU; where memory is refused it ends itself.
+            _ if status.signal().is_some() => Err(CompileError::TooCostly {
                 bytes: bytes.len(),
                 limits,
             }),
+            _ => Err(failed(&format_args!(
+                "it ended with {status} and no answer"
+            ))),
         }
     }
 }
 
-/// Sends the component and takes the answer; gives up, with what there is, after `patience`.
-fn exchange(child: &mut Child, bytes: &[u8], patience: Duration) -> Vec<u8> {
+fn tell_once_that_it_is_not_sealed() {
+    static TOLD: Once = Once::new();
+    TOLD.call_once(|| {
+        tracing::warn!(
+            "the kernel takes no filter of system calls (seccomp): plugins are compiled under limits of CPU, memory and \
+             files alone"
+        );
+    });
+}
+
+/// Sends the component and takes the answer; none after `patience`.
+fn exchange(child: &mut Child, bytes: &[u8], patience: Duration) -> Option<Vec<u8>> {
     let (Some(mut stdin), Some(mut stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Vec::new();
+        return Some(Vec::new());
     };
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
@@ -158,59 +185,11 @@ fn exchange(child: &mut Child, bytes: &[u8], patience: Duration) -> Vec<u8> {
             let read = stdout.read_to_end(&mut answer);
             let _ = sender.send(if read.is_ok() { answer } else { Vec::new() });
         });
-        receiver.recv_timeout(patience).unwrap_or_else(|_| {
-            // Ends both threads: their pipes break.
-            let _ = child.kill();
-            Vec::new()
-        })
+        let answer = receiver.recv_timeout(patience).ok();
+        // Ends both threads: their pipes break.
+        let _ = child.kill();
+        answer
     })
-}
-
-/// The child could not set its limits.
-const CHILD_LIMITS_FAILED: i32 = 70;
-
-/// What the child does: sets its limits, reads a component from `input`, writes the answer to `output`. Returns its
-/// exit code.
-pub fn compile_child(
-    cpu_seconds: u64,
-    memory_bytes: u64,
-    mut input: impl Read,
-    mut output: impl Write,
-) -> i32 {
-    let set = |resource, limit| {
-        setrlimit(
-            resource,
-            Rlimit {
-                current: Some(limit),
-                maximum: Some(limit),
-            },
-        )
-        .is_ok()
-    };
-    let limited = set(Resource::Cpu, cpu_seconds)
-        && set(Resource::As, memory_bytes)
-        && set(Resource::Core, 0)
-        && set(Resource::Fsize, 0)
-        && set(Resource::Nofile, 16)
-        && set(Resource::Nproc, 0);
-    if !limited {
-        return CHILD_LIMITS_FAILED;
-    }
-    let mut bytes = Vec::new();
-    if input.read_to_end(&mut bytes).is_err() {
-        return 1;
-    }
-    let compiled = engine().and_then(|engine| engine.precompile_component(&bytes));
-    let (kind, answer) = match compiled {
-        Ok(artefact) => (OK, artefact),
-        Err(error) => (REFUSED, format!("{error:#}").into_bytes()),
-    };
-    i32::from(
-        output
-            .write_all(&[kind])
-            .and_then(|()| output.write_all(&answer))
-            .is_err(),
-    )
 }
 
 /// Says everything that an artefact depends on, so that another version or machine never finds it.

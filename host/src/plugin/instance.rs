@@ -1,10 +1,13 @@
 //! One running instance: every call into a plugin, its budget, and what may go wrong with it. A failed
 //! instance is of no more use; the engine makes another.
 
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use wasmtime::{Engine, Store, Trap};
 
 use super::{
     bindings::{Batch, Configuration, Output, ParamValue, Plugin, PluginDescription, PluginPre},
+    result::{check_output, check_state},
     runtime::{Limits, State, clean, epochs},
 };
 
@@ -19,6 +22,8 @@ pub struct Instance {
     store: Store<State>,
     plugin: Plugin,
     limits: Limits,
+    /// Fuel that all calls together took.
+    fuel_used: u64,
 }
 
 /// How a plugin failed. Never a refusal, which is the plugin's own answer.
@@ -76,7 +81,8 @@ pub enum ConfigureError {
 }
 
 /// Severity of a plugin's log line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// For its author.
     Debug,
@@ -110,6 +116,7 @@ impl Instance {
         arm(&mut store, &limits, budget);
         match pre.instantiate(&mut store) {
             Ok(plugin) => Ok(Self {
+                fuel_used: budget.saturating_sub(store.get_fuel().unwrap_or(0)),
                 store,
                 plugin,
                 limits,
@@ -167,12 +174,12 @@ impl Instance {
         fuel: u64,
     ) -> Result<(Output, u64), Failure> {
         let (rows, wanted) = (batch.symbol.len(), batch.wanted.len());
+        let before = self.fuel_used;
         let output = self.call(fuel, |plugin, store| {
             plugin.wigwag_plugin_strategy().call_on_batch(store, batch)
         })?;
         check_output(&output, rows, wanted, series)?;
-        let left = self.store.get_fuel().unwrap_or(0);
-        Ok((output, fuel.saturating_sub(left)))
+        Ok((output, self.fuel_used - before))
     }
 
     /// The states of these symbols, in their order; empty where there is none.
@@ -191,6 +198,7 @@ impl Instance {
                 "snapshot gave {got} states for {wanted} symbols"
             )));
         }
+        states.iter().try_for_each(|state| check_state(state))?;
         Ok(states)
     }
 
@@ -215,7 +223,11 @@ impl Instance {
     /// # Errors
     /// The plugin's failure.
     pub fn snapshot_shared(&mut self) -> Result<Vec<u8>, Failure> {
-        self.call_once(|plugin, store| plugin.wigwag_plugin_strategy().call_snapshot_shared(store))
+        let shared = self.call_once(|plugin, store| {
+            plugin.wigwag_plugin_strategy().call_snapshot_shared(store)
+        })?;
+        check_state(&shared)?;
+        Ok(shared)
     }
 
     /// Puts the shared state back.
@@ -234,6 +246,18 @@ impl Instance {
                 clean(&m, 512)
             ))
         })
+    }
+
+    /// Fuel that it took in all, from its start on.
+    #[must_use]
+    pub const fn fuel_used(&self) -> u64 {
+        self.fuel_used
+    }
+
+    /// Memory and tables that it has, in bytes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.store.data().memory_bytes()
     }
 
     /// What the plugin logged since the last look, and how many lines were left out.
@@ -270,8 +294,9 @@ impl Instance {
         call: impl FnOnce(&Plugin, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
         arm(&mut self.store, &self.limits, budget);
-        call(&self.plugin, &mut self.store)
-            .map_err(|error| failure(&mut self.store, &self.limits, budget, &error))
+        let answer = call(&self.plugin, &mut self.store);
+        self.fuel_used += budget.saturating_sub(self.store.get_fuel().unwrap_or(0));
+        answer.map_err(|error| failure(&mut self.store, &self.limits, budget, &error))
     }
 }
 
@@ -317,84 +342,4 @@ fn failure(
             Failure::Trapped(clean(&text, 1024))
         }
     }
-}
-
-/// The longest reason of a signal.
-const MAX_REASON_BYTES: usize = 200;
-
-/// Signals that one row may cause.
-const MAX_SIGNALS_PER_ROW: usize = 16;
-
-/// Everything a plugin returns is checked here, before anything else sees it.
-fn check_output(output: &Output, rows: usize, wanted: usize, series: usize) -> Result<(), Failure> {
-    let nonsense = |text: String| Err(Failure::Nonsense(text));
-    if output.values.len() != wanted * series {
-        let got = output.values.len();
-        return nonsense(format!(
-            "{got} values for {wanted} wanted rows of {series} series"
-        ));
-    }
-    if output.values.iter().any(|v| v.is_infinite()) {
-        return nonsense("an infinite value".to_owned());
-    }
-    let signals = &output.signals;
-    let count = signals.row.len();
-    if signals.opinion.len() != count
-        || signals.strength.len() != count
-        || signals.values.len() != count * series
-    {
-        let (opinion, strength, values) = (
-            signals.opinion.len(),
-            signals.strength.len(),
-            signals.values.len(),
-        );
-        return nonsense(format!(
-            "columns of {count} rows, {opinion} opinions, {strength} strengths and {values} values of {series} series"
-        ));
-    }
-    if count > rows.saturating_mul(MAX_SIGNALS_PER_ROW) || signals.opinions.len() > count {
-        let opinions = signals.opinions.len();
-        return nonsense(format!(
-            "{count} signals and {opinions} opinions for {rows} rows; at most {MAX_SIGNALS_PER_ROW} a row"
-        ));
-    }
-    let (mut last_row, mut in_row) = (0, 0);
-    for &row in &signals.row {
-        if row as usize >= rows {
-            return nonsense(format!("a signal at row {row} of {rows}"));
-        }
-        if row < last_row {
-            return nonsense(format!("a signal at row {row} after one at row {last_row}"));
-        }
-        in_row = if row == last_row { in_row + 1 } else { 1 };
-        last_row = row;
-        if in_row > MAX_SIGNALS_PER_ROW {
-            return nonsense(format!(
-                "more than {MAX_SIGNALS_PER_ROW} signals at row {row}"
-            ));
-        }
-    }
-    if let Some(opinion) = signals
-        .opinion
-        .iter()
-        .find(|&&o| o as usize >= signals.opinions.len())
-    {
-        return nonsense(format!("opinion {opinion} of {}", signals.opinions.len()));
-    }
-    if let Some(strength) = signals.strength.iter().find(|s| !(0.0..=1.0).contains(*s)) {
-        return nonsense(format!("a strength of {strength}; 0 to 1 is possible"));
-    }
-    if signals.values.iter().any(|v| v.is_infinite()) {
-        return nonsense("a signal with an infinite value".to_owned());
-    }
-    for opinion in &signals.opinions {
-        let length = opinion.reason.len();
-        if !(1..=MAX_REASON_BYTES).contains(&length) || opinion.reason.chars().any(char::is_control)
-        {
-            return nonsense(format!(
-                "a reason of {length} bytes; one line of 1 to {MAX_REASON_BYTES} is possible"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -20,6 +20,7 @@ use super::{
     bindings::{self, PluginPre},
     check::{CheckError, check},
     compile::{CompileError, Compiler},
+    conformance::ConformanceError,
     description::{Description, DescriptionError},
     instance::{Failure, Instance, LogLevel, LogLine},
     wasi,
@@ -124,6 +125,10 @@ impl State {
             &String::from_utf8_lossy(&std::mem::take(&mut self.stderr)),
             MAX_LOG_LINE_BYTES,
         )
+    }
+
+    pub(super) const fn memory_bytes(&self) -> usize {
+        self.memory_bytes
     }
 
     fn grow(&mut self, current: usize, desired: usize, unit: usize) -> bool {
@@ -254,9 +259,24 @@ pub enum LoadError {
     /// `describe` says what cannot be.
     #[error(transparent)]
     Description(#[from] DescriptionError),
+    /// Its results do not follow from its ticks alone.
+    #[error(transparent)]
+    Conformance(#[from] ConformanceError),
 }
 
 impl LoadError {
+    /// Whether the service could not do its part, so that it may be tried again.
+    #[must_use]
+    pub const fn is_no_fault_of_it(&self) -> bool {
+        let Self::Compile(error) = self else {
+            return false;
+        };
+        matches!(
+            error,
+            CompileError::Slow { .. } | CompileError::Child { .. }
+        )
+    }
+
     /// The stage at which it was refused, as the API names it.
     #[must_use]
     pub const fn stage(&self) -> &'static str {
@@ -265,6 +285,7 @@ impl LoadError {
             Self::Compile(_) => "compile",
             Self::Link(_) => "link",
             Self::Describe(_) | Self::Description(_) => "describe",
+            Self::Conformance(_) => "conformance",
         }
     }
 }

@@ -26,6 +26,9 @@ const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The most bytes of randomness that one call gives.
 const MAX_RANDOM_BYTES: u64 = 64 * 1024;
 
+const WRITE: &str = "[method]output-stream.write";
+const WRITE_AND_FLUSH: &str = "[method]output-stream.blocking-write-and-flush";
+
 /// Defines every `wasi:` import of a component.
 pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> Result<()> {
     let engine = linker.engine().clone();
@@ -45,11 +48,15 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> Resul
                 }
                 ComponentItem::ComponentFunc(_) => {
                     let (base, name_owned) = (base.clone(), name.to_owned());
-                    defined.func_new(name, move |store, _, args, results| {
-                        if let Some(value) = answer(store, &base, &name_owned, args)? {
+                    defined.func_new(name, move |mut store, _, args, results| {
+                        if let Some(value) = answer(&mut store, &base, &name_owned, args)? {
                             results[0] = value;
                         }
-                        Ok(())
+                        match &*name_owned {
+                            // It has taken its stream already.
+                            WRITE | WRITE_AND_FLUSH => Ok(()),
+                            _ => args.iter().try_for_each(|arg| give_back(&mut store, arg)),
+                        }
                     })?;
                 }
                 _ => {}
@@ -61,7 +68,7 @@ pub(super) fn define(linker: &mut Linker<State>, component: &Component) -> Resul
 
 /// The answer to one call: none where the function returns nothing.
 fn answer(
-    mut store: StoreContextMut<'_, State>,
+    store: &mut StoreContextMut<'_, State>,
     interface: &str,
     name: &str,
     args: &[Val],
@@ -75,9 +82,9 @@ fn answer(
         | ("wasi:cli/terminal-stdin", "get-terminal-stdin")
         | ("wasi:cli/terminal-stdout", "get-terminal-stdout")
         | ("wasi:cli/terminal-stderr", "get-terminal-stderr") => Val::Option(None),
-        ("wasi:cli/stdin", "get-stdin") => resource(&mut store, 0)?,
-        ("wasi:cli/stdout", "get-stdout") => resource(&mut store, 1)?,
-        ("wasi:cli/stderr", "get-stderr") => resource(&mut store, STDERR)?,
+        ("wasi:cli/stdin", "get-stdin") => resource(store, 0)?,
+        ("wasi:cli/stdout", "get-stdout") => resource(store, 1)?,
+        ("wasi:cli/stderr", "get-stderr") => resource(store, STDERR)?,
         ("wasi:clocks/wall-clock", "now" | "resolution") => Val::Record(vec![
             ("seconds".to_owned(), Val::U64(0)),
             ("nanoseconds".to_owned(), Val::U32(0)),
@@ -88,7 +95,7 @@ fn answer(
         | (
             "wasi:io/streams",
             "[method]input-stream.subscribe" | "[method]output-stream.subscribe",
-        ) => resource(&mut store, 3)?,
+        ) => resource(store, 3)?,
         ("wasi:random/random", "get-random-bytes")
         | ("wasi:random/insecure", "get-insecure-random-bytes") => random_bytes(args)?,
         ("wasi:random/random", "get-random-u64")
@@ -110,11 +117,8 @@ fn answer(
         ("wasi:io/streams", "[method]output-stream.check-write") => {
             Val::Result(Ok(Some(Box::new(Val::U64(4096)))))
         }
-        (
-            "wasi:io/streams",
-            "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush",
-        ) => {
-            write(&mut store, args)?;
+        ("wasi:io/streams", WRITE | WRITE_AND_FLUSH) => {
+            write(store, args)?;
             done()
         }
         (
@@ -123,6 +127,15 @@ fn answer(
         ) => done(),
         _ => wasmtime::bail!("called {interface}.{name}, which plugins do not get"),
     }))
+}
+
+/// What was lent for a call goes back at its end; the guest is stopped where it does not.
+fn give_back(store: &mut StoreContextMut<'_, State>, arg: &Val) -> Result<()> {
+    match arg {
+        Val::Resource(lent) if !lent.owned() => lent.resource_drop(&mut *store),
+        Val::List(args) => args.iter().try_for_each(|arg| give_back(store, arg)),
+        _ => Ok(()),
+    }
 }
 
 fn resource(store: &mut StoreContextMut<'_, State>, number: u32) -> Result<Val> {

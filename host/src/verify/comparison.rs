@@ -108,7 +108,7 @@ impl Comparison {
         }])?;
         let starts = changes
             .iter()
-            .filter(|change| matches!(change.what, What::Start { .. }))
+            .filter(|change| matches!(change.what, What::Start { .. } | What::Promote { .. }))
             .map(|change| (change.strategy.clone(), change.offset))
             .collect();
         Ok(Self {

@@ -69,6 +69,7 @@ fn the_table_of_limits_is_that_of_the_code() {
         let number: u64 = words.next().unwrap().parse().unwrap();
         let said = match words.next() {
             Some("MiB") => number << 20,
+            Some("KiB") => number << 10,
             Some("s") => number * 1000,
             Some("bytes") | None => number,
             unit => panic!("{what}: unit {unit:?}"),

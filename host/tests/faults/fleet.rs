@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use reqwest::{Method, RequestBuilder};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -90,10 +91,7 @@ impl Process {
             .map(|(k, v)| (*k, v.as_str()))
             .collect();
         let service = Service::launch(folder.path(), &options, &variables).await;
-        Self {
-            service,
-            folder,
-        }
+        Self { service, folder }
     }
 
     /// Starts it, and waits until it is ready.
@@ -106,6 +104,13 @@ impl Process {
 
     pub(crate) fn url(&self) -> &str {
         &self.service.url
+    }
+
+    /// A request with the admin token, which is there once it is ready.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let token = std::fs::read_to_string(self.folder.path().join("data/admin.token"));
+        let request = self.service.anonymous(method, path);
+        request.bearer_auth(token.expect("a token"))
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {

@@ -24,6 +24,7 @@ mod rows_log;
 mod rows_members;
 mod rows_network;
 mod rows_records;
+mod rows_upgrades;
 #[path = "../support/service.rs"]
 mod service;
 mod soak;

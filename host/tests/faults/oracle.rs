@@ -21,7 +21,13 @@ use crate::{
 };
 
 /// What the engines put out, and which is compared.
-const OUTPUTS: [Topic; 4] = [Topic::Signals, Topic::Values, Topic::Bars, Topic::Changes];
+const OUTPUTS: [Topic; 5] = [
+    Topic::Signals,
+    Topic::Values,
+    Topic::Bars,
+    Topic::Changes,
+    Topic::Shadow,
+];
 
 /// What was compared.
 #[derive(Clone, Debug, Default)]
@@ -223,6 +229,12 @@ impl Run<'_> {
                     );
                     self.partition.note(change);
                 }
+                What::Promote { definition } => {
+                    self.up_to(change.offset, silent);
+                    let strategy = Arc::new(Strategy::clone(definition));
+                    self.partition.promote(strategy, silent, &mut self.out);
+                    self.partition.note(change);
+                }
                 What::Stop { why } => {
                     self.up_to(change.offset, silent);
                     self.partition
@@ -275,7 +287,7 @@ fn by_series<'a>(
     let mut series: BTreeMap<String, Vec<&[u8]>> = BTreeMap::new();
     for (key, value) in outputs {
         let mut name = String::from_utf8_lossy(key).into_owned();
-        if topic == Topic::Signals {
+        if matches!(topic, Topic::Signals | Topic::Shadow) {
             let signal: Value = serde_json::from_slice(value).expect("a signal is JSON");
             name = format!(
                 "{}/{name}",

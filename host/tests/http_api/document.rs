@@ -166,7 +166,9 @@ async fn an_unknown_parameter_is_refused_by_name_on_every_route_of_the_api() {
             .replace("{id}", "a:0:0:0:0")
             .replace("{name}", "none");
         refused(
-            server.get(&format!("{path}?bogus=1")),
+            server
+                .get(&format!("{path}?bogus=1"))
+                .bearer_auth("the-admin"),
             400,
             "unknown field `bogus`",
         )

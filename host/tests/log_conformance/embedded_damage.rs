@@ -81,11 +81,7 @@ fn a_file_of_another_schema_or_program_is_refused() {
         ("PRAGMA application_id = 7", ["another program's", "0x7"]),
         (
             "INSERT INTO settings VALUES ('topic quotes', 1)",
-            ["12 topics", "quotes"],
-        ),
-        (
-            "DELETE FROM settings WHERE name = 'topic bars'",
-            ["10 topics", "knows 11"],
+            ["13 topics", "quotes"],
         ),
     ] {
         let directory = Directory::create();
@@ -93,6 +89,26 @@ fn a_file_of_another_schema_or_program_is_refused() {
         directory.sqlite().execute_batch(pragma).expect("changed");
         let text = refused(directory.try_open(options()));
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
+    }
+}
+
+#[test]
+fn a_file_of_a_program_that_knew_fewer_topics_is_given_those() {
+    let directory = Directory::create();
+    let log = directory.open();
+    let partitions = log.partitions();
+    drop(log);
+    let tables: String = (0..partitions)
+        .map(|partition| format!("DROP TABLE logs_{partition};"))
+        .collect();
+    let older = format!(
+        "DROP VIEW logs; {tables} DELETE FROM settings WHERE name = 'topic logs'; PRAGMA wal_checkpoint(TRUNCATE);"
+    );
+    directory.sqlite().execute_batch(&older).expect("changed");
+    let log = directory.open();
+    for partition in 0..partitions {
+        let bounds = log.bounds(Topic::Logs, partition).expect("it is there");
+        assert_eq!((bounds.start, bounds.end), (0, 0));
     }
 }
 

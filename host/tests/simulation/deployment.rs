@@ -122,7 +122,11 @@ impl Truth {
         state.version += 1;
         let ids: Vec<_> = definitions().keys().copied().collect();
         let id = ids[dice.random_range(0..ids.len())];
-        let what = match (state.strategies.get(id).cloned(), dice.random_range(0..10)) {
+        let shadow_id = Strategy::shadow_id(id);
+        let of = &definitions()[id];
+        let any = of[dice.random_range(0..of.len())].clone();
+        let shadow = state.strategies.remove(&shadow_id);
+        let what = match (state.strategies.get(id).cloned(), dice.random_range(0..14)) {
             (Some(_), 0..2) => {
                 state.strategies.remove(id);
                 "removed"
@@ -136,11 +140,38 @@ impl Truth {
                 state.strategies.insert(id.to_owned(), strategy.into());
                 "disabled or enabled"
             }
+            // Its version rises: one that is quarantined tries again.
+            (Some(strategy), 4) => {
+                let strategy = Strategy {
+                    version: strategy.version + 1,
+                    ..Strategy::clone(&strategy)
+                };
+                state.strategies.insert(id.to_owned(), strategy.into());
+                "defined again"
+            }
+            (Some(live), 5..10) => match shadow {
+                Some(shadow) => {
+                    let promoted = Strategy {
+                        id: id.to_owned(),
+                        ..Strategy::clone(&shadow)
+                    };
+                    state.strategies.insert(id.to_owned(), promoted.into());
+                    "promoted"
+                }
+                None if live.enabled && !live.computes_as(&any) => {
+                    state.hostile |= any.plugin == "misbehave";
+                    let shadow = Strategy {
+                        id: shadow_id.clone(),
+                        ..Strategy::clone(&any)
+                    };
+                    state.strategies.insert(shadow_id, shadow.into());
+                    "shadowed"
+                }
+                None => "left as it was",
+            },
             _ => {
-                let of = &definitions()[id];
-                let strategy = of[dice.random_range(0..of.len())].clone();
-                state.hostile |= strategy.plugin == "misbehave";
-                state.strategies.insert(id.to_owned(), strategy);
+                state.hostile |= any.plugin == "misbehave";
+                state.strategies.insert(id.to_owned(), any);
                 "defined"
             }
         };

@@ -55,6 +55,12 @@ fn under_any_faults_readers_see_what_one_process_without_faults_would_have_made(
         let struck: BTreeSet<Fault> = found.story.faults.iter().copied().collect();
         assert_eq!(struck, BTreeSet::from(Fault::ALL));
         assert!(found.story.takeovers as u64 > 5 * found.ran, "{found}");
+        let promotions = found.story.promotions;
+        println!("{promotions} promotions");
+        assert!(
+            20 * promotions as u64 > found.ran,
+            "{promotions} promotions"
+        );
     }
 }
 
@@ -92,7 +98,7 @@ macro_rules! planted_bugs {
 }
 
 planted_bugs! {
-    a_fence_that_shuts_nobody_out_is_found: NoFence within 100,
+    a_fence_that_shuts_nobody_out_is_found: NoFence within 600,
     a_step_of_an_old_epoch_that_is_committed_is_found: OldEpoch within 100,
     a_restore_bounded_by_the_last_stable_offset_is_found: LastStableOffset within 600,
     a_state_not_rolled_back_after_an_aborted_step_is_found: StateKept within 100,

@@ -95,12 +95,7 @@ impl Node {
                 self.give_up(seat);
                 Err(error)
             }
-            Ok(()) => {
-                if let Some(owner) = &mut self.seats[seat].owner {
-                    owner.take_logs();
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
         }
     }
 

@@ -23,14 +23,16 @@ use super::{
 /// else the key.
 type Streams = BTreeMap<Vec<u8>, Vec<Vec<u8>>>;
 
-/// Why a run is not as one without faults.
-pub(crate) fn judge(cluster: &Shared) -> Result<(), String> {
-    (0..PARTITIONS).try_for_each(|partition| {
-        judge_partition(cluster, partition).map_err(|e| format!("partition {partition}: {e}"))
+/// Why a run is not as one without faults; of one that is, how many shadows were promoted.
+pub(crate) fn judge(cluster: &Shared) -> Result<usize, String> {
+    (0..PARTITIONS).try_fold(0, |promotions, partition| {
+        let judged = judge_partition(cluster, partition);
+        let more = judged.map_err(|e| format!("partition {partition}: {e}"))?;
+        Ok(promotions + more)
     })
 }
 
-fn judge_partition(cluster: &Shared, partition: u32) -> Result<(), String> {
+fn judge_partition(cluster: &Shared, partition: u32) -> Result<usize, String> {
     let ticks = history(&lock(cluster), Topic::Ticks, partition);
     let committed = lock(cluster).committed(partition);
     let end = lock(cluster).input_end(partition);
@@ -44,7 +46,13 @@ fn judge_partition(cluster: &Shared, partition: u32) -> Result<(), String> {
         .collect::<Result<_, _>>()?;
     check_changes(&changes)?;
     let expected = without_faults(partition, &ticks, &changes);
-    for topic in [Topic::Changes, Topic::Signals, Topic::Values, Topic::Bars] {
+    for topic in [
+        Topic::Changes,
+        Topic::Signals,
+        Topic::Shadow,
+        Topic::Values,
+        Topic::Bars,
+    ] {
         let seen = read(cluster, topic, partition)?;
         let seen = streams(topic, seen.iter().map(|m| (m.key, m.value)));
         let appends = expected.appends.iter().filter(|a| a.topic == topic);
@@ -54,7 +62,8 @@ fn judge_partition(cluster: &Shared, partition: u32) -> Result<(), String> {
         );
         compare(topic, &seen, &wanted)?;
     }
-    Ok(())
+    let is_promotion = |change: &&Change| matches!(change.what, What::Promote { .. });
+    Ok(changes.iter().filter(is_promotion).count())
 }
 
 /// What a reader of committed messages sees of a whole partition.
@@ -92,6 +101,18 @@ fn check_changes(changes: &[Change]) -> Result<(), String> {
         if last > change.offset {
             return Err(format!("a change before offset {last}: {change:?}"));
         }
+        if let What::Promote { definition } = &change.what {
+            let shadow = Strategy::shadow_id(&definition.id);
+            let (_, runs) = running
+                .iter_mut()
+                .find(|(id, _)| **id == shadow)
+                .ok_or_else(|| format!("there was never a shadow at {change:?}"))?;
+            if !std::mem::take(runs) {
+                return Err(format!("no shadow runs at {change:?}"));
+            }
+            running.insert(&change.strategy, true);
+            continue;
+        }
         let starts = matches!(change.what, What::Start { .. });
         let runs = running.entry(&change.strategy).or_default();
         if starts == *runs {
@@ -108,7 +129,10 @@ fn without_faults(partition: u32, ticks: &Messages, changes: &[Change]) -> Outpu
     let mut engine = Partition::new(partition, 0);
     let mut ticks_left = ticks.iter().peekable();
     for change in changes {
-        if matches!(change.what, What::Start { .. } | What::Stop { .. }) {
+        if matches!(
+            change.what,
+            What::Start { .. } | What::Promote { .. } | What::Stop { .. }
+        ) {
             let before = std::iter::from_fn(|| ticks_left.next_if(|m| m.offset < change.offset));
             engine.feed(before, &mut outputs);
         }
@@ -119,6 +143,10 @@ fn without_faults(partition: u32, ticks: &Messages, changes: &[Change]) -> Outpu
             } => {
                 let range = *warmed_from..change.offset;
                 start(&mut engine, definition, ticks, range, &mut outputs);
+            }
+            What::Promote { definition } => {
+                let definition = Arc::new(Strategy::clone(definition));
+                engine.promote(definition, false, &mut outputs);
             }
             What::Stop { why } => engine.stop(&change.strategy, *why, false, &mut outputs),
             What::Skip { .. } | What::Quarantine { .. } => {}
@@ -167,7 +195,7 @@ fn streams<'m>(topic: Topic, messages: impl Iterator<Item = (&'m [u8], &'m [u8])
     for (key, value) in messages {
         let (key, value) = match topic {
             // Its id begins with the strategy.
-            Topic::Signals => {
+            Topic::Signals | Topic::Shadow => {
                 let strategy = between(value, b"\"id\":\"", b':');
                 ([strategy, b"/", key].concat(), value.to_vec())
             }

@@ -66,6 +66,7 @@ pub(crate) fn run_seeds(seeds: Range<u64>, planted: Option<Planted>) -> Seeds {
             all.ran += 1;
             all.story.steps += story.steps;
             all.story.takeovers += story.takeovers;
+            all.story.promotions += story.promotions;
             all.story.faults.extend(story.faults);
             if let Err(why) = ended {
                 end.fetch_min(seed, Ordering::Relaxed);

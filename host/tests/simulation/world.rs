@@ -45,6 +45,8 @@ pub(crate) struct Story {
     pub(crate) steps: usize,
     pub(crate) faults: Vec<Fault>,
     pub(crate) takeovers: usize,
+    /// Of shadows, in all partitions.
+    pub(crate) promotions: usize,
     /// In words, where that was wanted.
     pub(crate) lines: Vec<String>,
 }
@@ -132,7 +134,8 @@ impl World {
         self.heal()?;
         // Whatever others left open is over then.
         lock(&self.cluster).pass(4 * LONGEST_MS);
-        oracle::judge(&self.cluster)
+        self.story.promotions = oracle::judge(&self.cluster)?;
+        Ok(())
     }
 
     /// When faults strike: one to five in the whole seed, so that fewer steps of it go the same way; often one soon

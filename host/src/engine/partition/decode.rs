@@ -62,6 +62,7 @@ impl Partition {
             let next_change = &mut self.next_change;
             let mut sink = Sink {
                 partition: self.number,
+                append_ms: self.append_ms,
                 mode,
                 next_change,
                 out,

@@ -35,6 +35,7 @@ impl Partition {
         let mode = if silent { Mode::WarmUp } else { Mode::Live };
         let mut sink = Sink {
             partition: self.number,
+            append_ms: self.append_ms,
             mode,
             next_change: &mut self.next_change,
             out,
@@ -57,6 +58,7 @@ impl Partition {
             .revive(&self.symbols, &[])
             .map_err(|f| f.to_string())
             .and_then(|()| {
+                slot.tell_log(place, &mut sink);
                 warm(&mut slot, self.number, &self.symbols, warm_up);
                 match slot.quarantined() {
                     Some(reason) => Err(format!("while it was warmed up: {reason}")),
@@ -72,6 +74,34 @@ impl Partition {
         self.slots.insert(at, slot);
     }
 
+    /// Lets the shadow of a strategy take its place from the next message on, with the state that it has. Nothing
+    /// happens where there is none.
+    ///
+    /// On replay (`silent`) nothing is recorded: it was.
+    pub fn promote(&mut self, strategy: Arc<Strategy>, silent: bool, out: &mut Outputs) {
+        let shadow = Strategy::shadow_id(&strategy.id);
+        let Some(at) = self.slots.iter().position(|s| s.strategy().id == shadow) else {
+            return;
+        };
+        self.give_up_picture();
+        let mut slot = self.slots.remove(at);
+        self.slots.retain(|s| s.strategy().id != strategy.id);
+        if !silent {
+            let mut sink = Sink {
+                partition: self.number,
+                append_ms: self.append_ms,
+                mode: Mode::Live,
+                next_change: &mut self.next_change,
+                out,
+            };
+            let definition = Box::new(Strategy::clone(&strategy));
+            sink.change(&strategy.id, self.position, What::Promote { definition });
+        }
+        let at = (self.slots).partition_point(|s| s.strategy().id < strategy.id);
+        slot.promote(strategy, self.position);
+        self.slots.insert(at, slot);
+    }
+
     /// Stops a strategy before the next message.
     pub fn stop(&mut self, id: &str, why: StopReason, silent: bool, out: &mut Outputs) {
         let Some(at) = self.slots.iter().position(|s| s.strategy().id == id) else {
@@ -82,6 +112,7 @@ impl Partition {
         if !silent {
             let mut sink = Sink {
                 partition: self.number,
+                append_ms: self.append_ms,
                 mode: Mode::Live,
                 next_change: &mut self.next_change,
                 out,
@@ -106,6 +137,7 @@ fn warm(slot: &mut Slot, partition: u32, symbols: &Symbols, messages: &Messages)
     let (mut ignored, mut next_change) = (Outputs::default(), 0);
     let mut sink = Sink {
         partition,
+        append_ms: 0,
         mode: Mode::WarmUp,
         next_change: &mut next_change,
         out: &mut ignored,

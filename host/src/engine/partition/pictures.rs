@@ -80,6 +80,7 @@ impl Partition {
             };
             let mut slot = Slot::resume(strategy, plugin, state);
             let revived = slot.revive(&partition.symbols, &[]);
+            slot.drop_log();
             partition.slots.push(slot);
             if let Err(failure) = revived {
                 let reason = format!("{ON_REPLAY}: its state cannot be restored: {failure}");
@@ -234,6 +235,7 @@ impl Partition {
         let from = self.spare.first_place().unwrap_or(next);
         let mut sink = Sink {
             partition: self.number,
+            append_ms: self.append_ms,
             mode,
             next_change: &mut self.next_change,
             out,

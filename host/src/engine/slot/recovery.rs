@@ -10,9 +10,6 @@ use crate::{
     plugin::{ConfigureError, Failure},
 };
 
-/// The largest state of one symbol.
-const MAX_STATE_BYTES: usize = 256 << 10;
-
 /// States passed in one call of `restore` and `snapshot`.
 const STATES_A_CALL: usize = 4096;
 
@@ -34,7 +31,6 @@ impl Slot {
         if self.quarantined.is_some() {
             return Ok(());
         }
-        self.keep_log();
         self.instance = None;
         let mut instance = self.plugin.instantiate()?;
         let arguments = self.plugin.description().arguments(&self.strategy.params);
@@ -102,9 +98,7 @@ impl Slot {
         let Some(instance) = &mut self.instance else {
             return Ok(Vec::new());
         };
-        let shared = instance.snapshot_shared()?;
-        check_state(&shared)?;
-        Ok(shared)
+        instance.snapshot_shared()
     }
 
     /// Takes all states as they are now as the new base.
@@ -137,8 +131,12 @@ impl Slot {
         symbols: &Symbols,
         history: &[Arc<Rows>],
     ) -> Result<(), Failure> {
-        self.revive(symbols, history)?;
-        self.rerun(rows, upto)
+        let back = self
+            .revive(symbols, history)
+            .and_then(|()| self.rerun(rows, upto));
+        // It was told when these rows ran first.
+        self.drop_log();
+        back
     }
 
     /// Runs the first units again, which went well once, without looking at what comes of them.
@@ -175,7 +173,6 @@ impl Slot {
         for symbols in of.chunks(STATES_A_CALL) {
             states.extend(instance.snapshot(symbols)?);
         }
-        states.iter().try_for_each(|state| check_state(state))?;
         Ok(states)
     }
 
@@ -191,14 +188,4 @@ impl Slot {
         }
         Ok(())
     }
-}
-
-fn check_state(state: &[u8]) -> Result<(), Failure> {
-    if state.len() > MAX_STATE_BYTES {
-        let bytes = state.len();
-        return Err(Failure::Nonsense(format!(
-            "a state of {bytes} bytes; at most {MAX_STATE_BYTES} are kept"
-        )));
-    }
-    Ok(())
 }

@@ -74,11 +74,13 @@ pub(super) fn open(directory: &DirectoryLock, options: Options) -> Result<Opened
     }
     let read = |error: rusqlite::Error| read_error(&name, &error);
     let connection = open_to_write(&path).map_err(read)?;
+    let places = Places::new(partitions);
     if !is_empty {
+        schema::check_but_topics(&connection, &name, Some(partitions))?;
+        schema::add_topics(&connection, &places).map_err(read)?;
         schema::check(&connection, &name, Some(partitions))?;
     }
     prepare(&connection, sync).map_err(read)?;
-    let places = Places::new(partitions);
     if is_empty {
         // At once in the file itself: without its WAL it must still be known for ours.
         schema::create(&connection, &places, partitions)

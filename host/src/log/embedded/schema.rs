@@ -81,9 +81,53 @@ fn create_topic(connection: &Connection, places: &Places, topic: Topic) -> rusql
     Ok(())
 }
 
+/// Creates the topics that this program knows and the one that wrote the file did not.
+pub(super) fn add_topics(connection: &Connection, places: &Places) -> rusqlite::Result<()> {
+    let stored = stored_topics(connection)?;
+    let is_missing = |topic: &Topic| !stored.iter().any(|name| name == topic.name());
+    let missing: Vec<Topic> = Topic::ALL.into_iter().filter(is_missing).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let transaction = connection.unchecked_transaction()?;
+    for topic in missing {
+        create_topic(&transaction, places, topic)?;
+    }
+    transaction.commit()
+}
+
+fn stored_topics(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT substr(name, 7) FROM settings WHERE name LIKE 'topic %' ORDER BY name")?
+        .query_map((), |row| row.get(0))?
+        .collect()
+}
+
 /// Whether the database is ours, of this schema, with these topics, and partitions where they are known; tells how many
 /// it has.
 pub(super) fn check(
+    connection: &Connection,
+    name: &str,
+    partitions: Option<u32>,
+) -> Result<u32, LogError> {
+    let partitions = check_but_topics(connection, name, partitions)?;
+    let stored = stored_topics(connection).map_err(|error| read_error(name, &error))?;
+    let mut known: Vec<_> = Topic::ALL.iter().map(|topic| topic.name()).collect();
+    known.sort_unstable();
+    if stored != known {
+        let (have, know) = (stored.len(), known.len());
+        let text = format!(
+            "{name} has {have} topics ({}), this program knows {know} ({}); open it with the program that wrote it, or where it lacks some with `wigwag serve` of this one",
+            stored.join(", "),
+            known.join(", ")
+        );
+        return Err(LogError::Mismatch(text));
+    }
+    Ok(partitions)
+}
+
+/// As `check`, without a look at the topics.
+pub(super) fn check_but_topics(
     connection: &Connection,
     name: &str,
     partitions: Option<u32>,
@@ -120,26 +164,7 @@ pub(super) fn check(
         );
         return Err(LogError::Mismatch(text));
     }
-    let partitions = stored;
-    let mut topics = connection
-        .prepare("SELECT substr(name, 7) FROM settings WHERE name LIKE 'topic %' ORDER BY name")
-        .map_err(read)?;
-    let stored = topics
-        .query_map((), |row| row.get(0))
-        .and_then(Iterator::collect::<Result<Vec<String>, _>>);
-    let stored = stored.map_err(read)?;
-    let mut known: Vec<_> = Topic::ALL.iter().map(|topic| topic.name()).collect();
-    known.sort_unstable();
-    if stored != known {
-        let (have, know) = (stored.len(), known.len());
-        let text = format!(
-            "{name} has {have} topics ({}), this program knows {know} ({}); use the program that wrote it",
-            stored.join(", "),
-            known.join(", ")
-        );
-        return Err(LogError::Mismatch(text));
-    }
-    Ok(partitions)
+    Ok(stored)
 }
 
 pub(super) fn load_bounds(connection: &Connection, place: &Place) -> rusqlite::Result<()> {

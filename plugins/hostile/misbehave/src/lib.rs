@@ -2,6 +2,12 @@
 //! state it has: one at each tenth tick of a symbol, with the number of ticks seen, and a strength that falls with each
 //! economic indicator seen, which belongs to no symbol.
 
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::TcpStream,
+    time::{Duration, SystemTime},
+};
+
 use wigwag_plugin::{
     Column, Event, EventKind, Out, ParamError, RestoreError, Series, Snapshot, Strategy, Tick,
 };
@@ -29,6 +35,20 @@ pub enum How {
     Flood,
     /// Gives a reason of a megabyte.
     Reason,
+    /// Says what time it is.
+    Clock,
+    /// Says a random number.
+    Random,
+    /// Says how many variables and arguments there are.
+    Environment,
+    /// Sleeps for a minute.
+    Sleep,
+    /// Reads a file.
+    File,
+    /// Opens a connection.
+    Network,
+    /// Starts a thread.
+    Thread,
     /// Takes a hundred thousand steps for each tick, always, and is none the worse for it.
     Dear,
 }
@@ -42,6 +62,8 @@ wigwag_plugin::params! {
             ("behave", How::Behave), ("panic", How::Panic), ("loop", How::Loop), ("memory", How::Memory),
             ("recursion", How::Recursion), ("strength", How::Strength), ("not-a-number", How::NotANumber),
             ("infinite", How::Infinite), ("flood", How::Flood), ("reason", How::Reason), ("dear", How::Dear),
+            ("clock", How::Clock), ("random", How::Random), ("environment", How::Environment), ("sleep", How::Sleep),
+            ("file", How::File), ("network", How::Network), ("thread", How::Thread),
         ];
         /// At which close.
         pub at: f64 = 666.0, 0.0..=1e9;
@@ -136,6 +158,30 @@ fn misbehave(how: How, out: &mut Out<'_, Misbehave>) {
         How::Infinite => out.values([Some(f64::INFINITY)]),
         How::Flood => (0..1000).for_each(|_| out.sell(0.1, "again")),
         How::Reason => out.buy(0.1, "long ".repeat(200_000)),
+        How::Clock => {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "it asks for what it must not get"
+            )]
+            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            let seconds = since.expect("not before the epoch").as_secs();
+            out.buy(0.1, format!("it is {seconds} s since the epoch"));
+        }
+        How::Random => {
+            let number = RandomState::new().hash_one(0);
+            out.buy(0.1, format!("it is {number}"));
+        }
+        How::Environment => {
+            let (variables, arguments) = (std::env::vars().count(), std::env::args().count());
+            out.buy(
+                0.1,
+                format!("{variables} variables and {arguments} arguments"),
+            );
+        }
+        How::Sleep => std::thread::sleep(Duration::from_secs(60)),
+        How::File => drop(std::fs::read("/etc/passwd").expect("a file")),
+        How::Network => drop(TcpStream::connect("127.0.0.1:80").expect("a connection")),
+        How::Thread => drop(std::thread::spawn(|| ())),
     }
 }
 

@@ -1,0 +1,18 @@
+//! The check of an upload: it ends, never panics, and accepts nothing that is no component.
+
+use wigwag::plugin::check;
+
+/// Panics where the check does not hold what it promises.
+pub fn judge(data: &[u8]) {
+    match check(data) {
+        Ok(()) => {
+            let is_component = data.get(..8) == Some(b"\0asm\x0d\0\x01\0");
+            assert!(is_component, "accepted without a component's head");
+        }
+        Err(refusal) => {
+            let text = refusal.to_string();
+            assert!(!text.is_empty() && text.len() < 2_000, "{text:?}");
+            assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What becomes of plugins and strategies on a running service: taken in, tried, run, compared, promoted, rolled back,
+//! explained, and who did it.
+
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+mod audit;
+mod provenance;
+mod quarantine;
+#[path = "../support/service.rs"]
+mod service;
+mod shadow;
+#[allow(unreachable_pub, reason = "shared with other test binaries")]
+#[path = "../support/mod.rs"]
+mod support;
+mod upload;
+
+use serde_json::Value;
+
+use crate::service::{Service, answer, eventually};
+
+/// Sends a component.
+async fn send(service: &Service, bytes: &[u8]) -> (u16, Value) {
+    let request = service.request(reqwest::Method::POST, "/v1/plugins");
+    let request = request.header("Content-Type", "application/wasm");
+    answer(request.body(bytes.to_vec())).await
+}
+
+/// Waits until a strategy is in a state on all partitions.
+async fn reaches(service: &Service, id: &str, state: impl Fn(&Value) -> bool) -> Value {
+    eventually(&format!("{id} to be as wanted"), async || {
+        let strategy = service.get(&format!("/v1/strategies/{id}")).await;
+        state(&strategy).then_some(strategy)
+    })
+    .await
+}
+
+fn all(strategy: &Value, status: &str) -> bool {
+    let state = strategy["state"].as_array().unwrap();
+    !state.is_empty() && state.iter().all(|p| p["status"] == status)
+}
+
+/// Sends ticks in bodies of so many lines, and waits until they are through.
+async fn feed(service: &Service, lines: &[String], a_body: usize, symbol: &str) {
+    let before = service.ticks(symbol).await;
+    for lines in lines.chunks(a_body) {
+        let (status, body) = service.post(lines.join("\n")).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    let name = format!("\"stock_symbol\":\"{symbol}\"");
+    let of_symbol = lines.iter().filter(|line| line.contains(&name)).count() as u64;
+    eventually("the ticks to be seen", async || {
+        (service.ticks(symbol).await >= before + of_symbol).then_some(())
+    })
+    .await;
+}

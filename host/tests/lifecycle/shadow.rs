@@ -1,0 +1,121 @@
+//! An upgrade in the shadow, its report, its promotion, and the way back.
+
+use serde_json::{Value, json};
+
+use crate::{
+    all, feed, reaches,
+    service::{Service, answer, wigwag},
+    support::walk,
+};
+
+fn shadow_runs(strategy: &Value) -> bool {
+    strategy["shadow"].is_object() && all(&strategy["shadow"], "live")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_is_compared_promoted_and_rolled_back_and_all_of_it_can_be_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = ["--sync", "normal", "--partitions", "2"];
+    let mut service = Service::start(folder.path(), &options).await;
+    let path = "/v1/strategies/trend";
+    let lines = walk(5, 4_000);
+    let mut parts = lines.chunks(1_000);
+    let mut next = async |service: &Service| {
+        feed(service, parts.next().unwrap(), 100, "S1").await;
+    };
+    let (status, first) = service.put(path, &json!({"plugin": "ma"})).await;
+    assert_eq!(status, 201, "{first}");
+    reaches(&service, "trend", |s| all(s, "live")).await;
+    next(&service).await;
+    let (status, body) = service
+        .put(path, &json!({"plugin": "ma", "shadow": {"plugin": "ma"}}))
+        .await;
+    assert_eq!(
+        (status, &body["stage"]),
+        (422, &json!("definition")),
+        "{body}"
+    );
+    let wrong = json!({"plugin": "ma", "shadow": {"plugin": "ema", "params": {"period": 0}}});
+    let (status, body) = service.put(path, &wrong).await;
+    assert_eq!(
+        (status, &body["errors"][0]["field"]),
+        (422, &json!("shadow.params.period")),
+        "{body}"
+    );
+
+    let asked = service.anonymous(reqwest::Method::GET, "/v1/strategies/trend/shadow");
+    assert_eq!(answer(asked).await.0, 404);
+    let with_shadow = json!({"plugin": "ma", "shadow": {"plugin": "ema"}});
+    let (status, body) = service.put(path, &with_shadow).await;
+    assert_eq!(status, 200, "{body}");
+    reaches(&service, "trend", |s| all(s, "live") && shadow_runs(s)).await;
+    next(&service).await;
+    let report = service.get("/v1/strategies/trend/shadow").await;
+    check_report(&service, &report).await;
+
+    // The same call without the shadow, and with the shadow's definition, promotes it.
+    let (status, body) = service.put(path, &json!({"plugin": "ema"})).await;
+    assert_eq!((status, &body["version"]), (200, &json!(3)), "{body}");
+    let is_ema = |s: &Value| all(s, "live") && s["shadow"].is_null() && s["plugin"] == "ema";
+    let promoted = reaches(&service, "trend", is_ema).await;
+    next(&service).await;
+    let since: Vec<u64> = (promoted["state"].as_array().unwrap().iter())
+        .map(|p| p["since_offset"].as_u64().unwrap())
+        .collect();
+    let (status, body) = service
+        .put(path, &json!({"plugin": first["plugin_digest"]}))
+        .await;
+    assert_eq!(status, 200, "{body}");
+    reaches(&service, "trend", |s| all(s, "live") && s["plugin"] == "ma").await;
+    next(&service).await;
+
+    // Each tick was seen by one version only.
+    let page = service.get("/v1/signals?strategy=trend&limit=1000").await;
+    let signals = page["signals"].as_array().unwrap();
+    for plugin in ["ma", "ema"] {
+        assert!(signals.iter().any(|s| s["plugin"] == plugin), "{plugin}");
+    }
+    for signal in signals {
+        let partition = signal["partition"].as_u64().unwrap() as usize;
+        let is_after = signal["offset"].as_u64().unwrap() >= since[partition];
+        assert!(is_after || signal["plugin"] == "ma", "{signal}");
+    }
+    service.end_after(std::time::Duration::ZERO, rustix::process::Signal::TERM);
+    assert!(service.ended().await.success());
+    let verify = wigwag(folder.path())
+        .args(["verify", "--data-dir", "data"])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&verify.stdout).into_owned();
+    assert!(verify.status.success(), "{told}");
+}
+
+/// It counts what the topics hold, and names the first difference.
+async fn check_report(service: &Service, report: &Value) {
+    let counted = |name: &str| report[name].as_u64().unwrap();
+    assert!(
+        counted("only_live") > 0 && counted("only_shadow") > 0,
+        "{report}"
+    );
+    let partitions = report["partitions"].as_array().unwrap();
+    assert_eq!(partitions.len(), 2);
+    let from: Vec<u64> = partitions
+        .iter()
+        .map(|p| p["from"].as_u64().unwrap())
+        .collect();
+    let page = service.get("/v1/signals?strategy=trend&limit=1000").await;
+    let live = page["signals"].as_array().unwrap().iter().filter(|s| {
+        s["offset"].as_u64().unwrap() >= from[s["partition"].as_u64().unwrap() as usize]
+    });
+    let live = live.count() as u64;
+    assert_eq!(
+        counted("same") + counted("different") + counted("only_live"),
+        live,
+        "{report}"
+    );
+    let differences = report["differences"].as_array().unwrap();
+    assert!(!differences.is_empty());
+    for difference in differences {
+        assert!(difference["live"] != difference["shadow"], "{difference}");
+    }
+}
