@@ -37,6 +37,8 @@ const asked = computed(() => {
 });
 
 let fresh: Signal[] = [];
+/** More came at once than the table holds: what lies between is loaded. */
+let overflowed = false;
 let load = 0;
 
 export function followSignals(): void {
@@ -84,22 +86,31 @@ function passes(of: Signal): boolean {
 function take(of: Signal): void {
   if (!passes(of)) return;
   fresh.push(of);
-  if (fresh.length > 2 * KEPT) fresh = fresh.slice(-KEPT);
+  if (fresh.length > 2 * KEPT) {
+    overflowed = true;
+    fresh = [];
+  }
   notify(of);
 }
 
 function show(): void {
-  if (fresh.length === 0) return;
+  if (fresh.length === 0 && !overflowed) return;
   if (held.peek()) {
-    waiting.value = fresh.length;
+    waiting.value = overflowed ? KEPT : fresh.length;
     return;
+  }
+  if (overflowed) {
+    overflowed = false;
+    void reload();
   }
   batch(() => {
     for (const of of fresh) noteSignal(of.symbol, of.side, of.timestamp);
     // What was loaded meanwhile may have come over the stream too.
     const known = new Set(rows.peek().map(({ id }) => id));
     const added = fresh.filter(({ id }) => !known.has(id)).reverse();
-    rows.value = [...added, ...rows.peek()].slice(0, KEPT);
+    // A partition that catches up tells of what is older than what stands there.
+    const all = [...added, ...rows.peek()].sort((a, b) => b.timestamp - a.timestamp);
+    rows.value = all.slice(0, KEPT);
     waiting.value = 0;
     fresh = [];
   });
