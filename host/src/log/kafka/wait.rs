@@ -48,7 +48,9 @@ pub unsafe extern "C" fn cnd_timedwait(
 ) -> c_int {
     // SAFETY: the caller gives a condition and its mutex, which it holds, and a time, as C11 demands.
     let waited = unsafe {
-        let left = nanos(*until).saturating_sub(now(CLOCK_REALTIME)).min(LONGEST);
+        let left = nanos(*until)
+            .saturating_sub(now(CLOCK_REALTIME))
+            .min(LONGEST);
         let until = of_nanos(now(CLOCK_MONOTONIC).saturating_add(left).max(0));
         pthread_cond_clockwait(condition, mutex, CLOCK_MONOTONIC, &raw const until)
     };
