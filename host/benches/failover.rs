@@ -264,7 +264,7 @@ impl Watch {
     /// The longest time without a signal, of each partition.
     fn pauses(&self, from: Instant, to: Instant) -> Vec<Duration> {
         self.of_each(|times| {
-            let within = times.iter().filter(|t| (from..to).contains(t));
+            let within = times.iter().filter(|t| (from..to).contains(*t));
             let times: Vec<_> = [&from].into_iter().chain(within).chain([&to]).collect();
             let gaps = times.windows(2).map(|pair| *pair[1] - *pair[0]);
             gaps.max().unwrap_or_default()

@@ -83,6 +83,10 @@ fn shared(dear: bool) -> &'static Shared {
 }
 
 /// Nothing drops what all cases share: this ends the service, and removes its folder, when the process of the tests ends.
+#[expect(
+    clippy::zombie_processes,
+    reason = "it ends after the process that would wait for it"
+)]
 fn watch(service: &Service, folder: &Path) -> ChildStdin {
     let mut watcher = Command::new("sh")
         .args(["-c", "read _; kill -9 $1; sleep 1; rm -r $2", "sh"])
