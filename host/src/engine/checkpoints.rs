@@ -167,6 +167,10 @@ impl Checkpoints {
         };
         let floor = self.kept.map_or(position, |kept| kept.position);
         log.keep_from(Topic::Ticks, number, floor);
+        // The next picture knows all changes that are there: only its owner makes any. A takeover need not read them.
+        if let Ok(changes) = log.bounds(Topic::Changes, number) {
+            self.album.pass_changes(changes.end);
+        }
         let at = Instant::now();
         self.kept = Some(Kept { position, at });
     }

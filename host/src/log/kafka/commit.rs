@@ -110,7 +110,6 @@ impl Committer {
         producing: Producing,
     ) -> Result<Self, LogError> {
         let id = transactional_id(&cluster, group, partition);
-        let hanging = hanging(&cluster, group, partition);
         let mut config = cluster.settings();
         config
             .set("transactional.id", &id)
@@ -131,7 +130,17 @@ impl Committer {
             health: Arc::clone(cluster.health()),
             failed: Mutex::new(None),
         };
-        let producer = cluster.create(config, deliveries)?;
+        let producer: BaseProducer<Deliveries> = cluster.create(config, deliveries)?;
+        let hanging = thread::scope(|scope| {
+            let hanging = scope.spawn(|| hanging(&cluster, group, partition));
+            // Where no broker is connected yet, as in a client that is new, the search for the coordinator begins half a
+            // second later (`rd_kafka_txn_coord_query` in rdkafka_txnmgr.c). An answer to any question is a connection;
+            // without one the search says what is wrong.
+            let _ = producer
+                .client()
+                .fetch_metadata(Some(cluster.name(group.input())), FENCE_SLICE);
+            hanging.join().unwrap_or_default()
+        });
         let committer = Self {
             cluster,
             group,
@@ -140,14 +149,6 @@ impl Committer {
             consumer,
             producing,
         };
-        // Where no broker is connected yet, as in a client that is new, the search for the coordinator begins half a second
-        // later (`rd_kafka_txn_coord_query` in rdkafka_txnmgr.c). An answer to any question is a connection; without
-        // one the search says what is wrong.
-        let name = committer.cluster.name(committer.input());
-        let _ = committer
-            .producer
-            .client()
-            .fetch_metadata(Some(name), FENCE_SLICE);
         let deadline = Instant::now() + FENCE_LIMIT;
         loop {
             match committer.producer.init_transactions(FENCE_SLICE) {
