@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::Value;
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, runtime::Runtime};
 
 use crate::service::eventually;
 
@@ -65,7 +65,7 @@ struct State {
 pub(crate) struct Receiver {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
-    served: JoinHandle<()>,
+    runtime: Option<Runtime>,
 }
 
 impl Receiver {
@@ -86,14 +86,24 @@ impl Receiver {
     ) -> Self {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("an address");
+        let listener = listener.into_std().expect("a listener");
         let (got, rule) = (Vec::new(), Box::new(rule) as Rule);
         let state = Arc::new(Mutex::new(State { got, rule }));
         let app = router(state.clone());
-        let served = tokio::spawn(async move { drop(axum::serve(listener, app).await) });
+        // On threads of its own: with them all connections end.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("threads");
+        runtime.spawn(async move {
+            let listener = TcpListener::from_std(listener).expect("a listener");
+            drop(axum::serve(listener, app).await);
+        });
         Self {
             address,
             state,
-            served,
+            runtime: Some(runtime),
         }
     }
 
@@ -128,8 +138,8 @@ impl Receiver {
     }
 
     /// Vanishes: nobody listens any more, and open connections end.
-    pub(crate) async fn vanish(self) -> SocketAddr {
-        self.served.abort();
+    pub(crate) async fn vanish(mut self) -> SocketAddr {
+        self.end();
         let address = self.address;
         eventually("the port to be closed", async || {
             tokio::net::TcpStream::connect(address).await.err()
@@ -137,11 +147,17 @@ impl Receiver {
         .await;
         address
     }
+
+    fn end(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        self.served.abort();
+        self.end();
     }
 }
 
