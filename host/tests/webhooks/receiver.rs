@@ -22,7 +22,6 @@ use crate::service::eventually;
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
     pub(crate) at: Instant,
-    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     /// What it was answered; 0 where it was left waiting.
@@ -167,30 +166,26 @@ pub(crate) fn router_of(rule: impl FnMut(&Got, usize) -> Answer + Send + 'static
 }
 
 fn router(state: Arc<Mutex<State>>) -> Router {
-    Router::new().fallback(
-        move |uri: axum::http::Uri, headers: HeaderMap, body: Bytes| {
-            let path = uri.path().to_owned();
-            let answer = {
-                let mut state = lock(&state);
-                let mut got = Got {
-                    at: Instant::now(),
-                    path,
-                    headers,
-                    body,
-                    status: 0,
-                };
-                let before = state.got.len();
-                let answer = (state.rule)(&got, before);
-                got.status = match &answer {
-                    Answer::Status(status) | Answer::With(status, ..) => *status,
-                    Answer::Never => 0,
-                };
-                state.got.push(got);
-                answer
+    Router::new().fallback(move |headers: HeaderMap, body: Bytes| {
+        let answer = {
+            let mut state = lock(&state);
+            let mut got = Got {
+                at: Instant::now(),
+                headers,
+                body,
+                status: 0,
             };
-            respond(answer)
-        },
-    )
+            let before = state.got.len();
+            let answer = (state.rule)(&got, before);
+            got.status = match &answer {
+                Answer::Status(status) | Answer::With(status, ..) => *status,
+                Answer::Never => 0,
+            };
+            state.got.push(got);
+            answer
+        };
+        respond(answer)
+    })
 }
 
 async fn respond(answer: Answer) -> Response {
