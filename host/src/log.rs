@@ -194,6 +194,7 @@ impl Group {
                 Topic::Checkpoints,
             ],
             Self::RawIntake => &[Topic::Ticks, Topic::Rejects],
+            Self::Notify => &[Topic::Deliveries, Topic::Webhooks, Topic::Audit],
         }
     }
 
