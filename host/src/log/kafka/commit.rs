@@ -82,12 +82,11 @@ fn transactional_id(cluster: &Cluster, group: Group, partition: u32) -> String {
 /// Asks what became of the newest transaction for a partition of the group's input.
 fn hanging(cluster: &Cluster, group: Group, partition: u32) -> Option<Hanging> {
     let written = group.output().iter().map(|topic| {
+        let all = topic.partitions(cluster.options().partitions);
         let partitions = match group {
-            // What an engine writes goes to the partition of its input.
-            Group::Engine => vec![number(partition)],
-            Group::RawIntake => (0..topic.partitions(cluster.options().partitions))
-                .map(number)
-                .collect(),
+            // What they write goes to the partition of its input, or to the only one.
+            Group::Engine | Group::Notify => vec![number(partition.min(all - 1))],
+            Group::RawIntake => (0..all).map(number).collect(),
         };
         (cluster.name(*topic).to_owned(), partitions)
     });
