@@ -49,13 +49,16 @@ pub fn plugin(
             trial::test(&request, compiler, out)
         }
         PluginCommand::Run {
-            plugin,
+            subject,
             ticks,
             params,
             values,
         } => {
+            // Its output is for programs, and what is said of a build for a person.
+            let found = found::find(&subject.plugin, &mut std::io::stderr())?;
             let request = offline::Request {
-                plugin,
+                plugin: found.name,
+                component: found.bytes,
                 ticks,
                 params,
                 values,
@@ -95,9 +98,16 @@ pub fn strategy(command: StrategyCommand, out: &mut dyn Write) -> anyhow::Result
             definition,
             disabled,
             service,
-        } => asking(strategies::set(
-            &id, plugin, definition, !disabled, &service, out,
-        )),
+        } => {
+            let wanted = strategies::Wanted {
+                id: &id,
+                plugin,
+                takes: None,
+                definition: &definition,
+                enabled: !disabled,
+            };
+            asking(strategies::set(&wanted, &service, out))
+        }
         StrategyCommand::List { service } => asking(strategies::list(&service, out)),
         StrategyCommand::Remove { id, service } => asking(strategies::remove(&id, &service, out)),
         StrategyCommand::Logs { id, service } => asking(strategies::logs(&id, &service, out)),

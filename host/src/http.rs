@@ -206,9 +206,9 @@ fn dashboard_routes() -> OpenApiRouter<Shared> {
 fn api_routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(
-            auth::session,
-            auth::begin_session,
-            auth::end_session
+            auth::session::session,
+            auth::session::begin_session,
+            auth::session::end_session
         ))
         .routes(routes!(signals::list))
         .routes(routes!(signals::get))

@@ -277,6 +277,18 @@ pub trait Log: Send + Sync + 'static {
         let _ = (topic, partition, offset);
     }
 
+    /// The right to write what several processes decide about. Whoever took it last has it: what was written by the one
+    /// before is there, and nothing more comes of it. So whoever takes it, reads to the end and writes, writes knowing
+    /// everything.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`]; [`LogError::Mismatch`] where the log is not written to by several.
+    fn sole_writer(&self) -> Result<Box<dyn SoleWriter>, LogError> {
+        Err(LogError::Mismatch(
+            "this log is not one that several write to".to_owned(),
+        ))
+    }
+
     /// The position that a group has committed for a partition of its input, asked for without joining it; none where no
     /// step was ever committed.
     ///
@@ -289,6 +301,15 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// What a person should know who asks why the service is not ready.
     fn check(&self) -> Result<(), LogError>;
+}
+
+/// See [`Log::sole_writer`].
+pub trait SoleWriter: Send {
+    /// Writes all of these or none, and waits until they are durable. After any error it is of no more use.
+    ///
+    /// # Errors
+    /// [`LogError::Lost`] where another has the right now, and nothing was written; otherwise it may or may not be.
+    fn append(&mut self, appends: Vec<Append>) -> Result<(), LogError>;
 }
 
 /// Reads committed messages. Never sees one of an aborted or unfinished step.

@@ -15,15 +15,17 @@ use crate::{
     engine::{Outputs, Partition},
     log::{Messages, Topic},
     market::{Limits, Record, Tick, read_record},
-    plugin::{BUILT_IN, Compiler, ConfigureError, Plugin, Runtime},
+    plugin::{Compiler, ConfigureError, Plugin, Runtime},
     strategy::{Input, Strategy},
 };
 
 /// What to run over what.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// A component's file, or the name of a built-in.
+    /// What a person calls the plugin.
     pub plugin: String,
+    /// Its bytes.
+    pub component: Vec<u8>,
     /// NDJSON of records, or CSV of ticks with a header; `-` is standard input.
     pub ticks: PathBuf,
     /// A JSON object.
@@ -41,22 +43,11 @@ const BATCH: usize = 1000;
 /// What is wrong with the plugin, its parameters, or a line of the file.
 pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow::Result<()> {
     let runtime = Runtime::try_new(compiler, crate::plugin::Limits::default())?;
-    let bytes = component(&request.plugin)?;
     let plugin = runtime
-        .load(&bytes)
+        .load(&request.component)
         .with_context(|| format!("plugin {:?}", request.plugin))?;
     let params = parameters(&plugin, &request.params)?;
-    let strategy = strategy(&plugin, params);
-    let mut partition = Partition::new(0, 0);
-    let mut outputs = Outputs::default();
-    partition.start(
-        Arc::new(strategy),
-        plugin,
-        &Messages::new(),
-        0,
-        false,
-        &mut outputs,
-    );
+    let (mut partition, mut outputs) = alone(plugin, params);
     let mut batch = Messages::new();
     for (offset, line) in (0..).zip(records(&request.ticks)?) {
         batch.push(Topic::Ticks, 0, offset, 0, b"", &line?, []);
@@ -85,8 +76,19 @@ pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow
     Ok(())
 }
 
+/// A partition on which a plugin is the only strategy.
+#[must_use]
+pub fn alone(plugin: Arc<Plugin>, params: Map<String, Value>) -> (Partition, Outputs) {
+    let strategy = Arc::new(strategy(&plugin, params));
+    let (mut partition, mut outputs) = (Partition::new(0, 0), Outputs::default());
+    let no_past = Messages::new();
+    partition.start(strategy, plugin, &no_past, 0, false, &mut outputs);
+    (partition, outputs)
+}
+
 /// The plugin as a strategy of its name, over all symbols, with values at each tick.
-pub(crate) fn strategy(plugin: &Plugin, params: Map<String, Value>) -> Strategy {
+#[must_use]
+pub fn strategy(plugin: &Plugin, params: Map<String, Value>) -> Strategy {
     let name = &plugin.description().name;
     Strategy {
         id: name.clone(),
@@ -100,19 +102,6 @@ pub(crate) fn strategy(plugin: &Plugin, params: Map<String, Value>) -> Strategy 
         enabled: true,
         version: 1,
     }
-}
-
-fn component(plugin: &str) -> anyhow::Result<Vec<u8>> {
-    if let Some((_, bytes)) = BUILT_IN.iter().find(|(name, _)| *name == plugin) {
-        return Ok(bytes.to_vec());
-    }
-    let names: Vec<_> = BUILT_IN.iter().map(|(name, _)| *name).collect();
-    std::fs::read(plugin).with_context(|| {
-        format!(
-            "plugin {plugin:?} is neither a file nor a built-in ({})",
-            names.join(", ")
-        )
-    })
 }
 
 /// All parameters, from those that a person gives; the plugin accepts them.

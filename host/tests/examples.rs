@@ -5,15 +5,9 @@
 
 mod support;
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value};
 use support::{close, messages, runtime};
-use wigwag::{
-    engine::{Outputs, Partition},
-    log::{Messages, Topic},
-    strategy::{Input, Strategy},
-};
+use wigwag::{log::Topic, offline};
 use wigwag_plugin::{
     Batch, Event, EventBody, Instance, NewsSentiment, OrderBook, Side, Strategy as Native, Symbol,
 };
@@ -135,28 +129,8 @@ fn natively<S: Native>(batch: &Batch) -> PutOut {
 
 fn in_the_host(component: &[u8], lines: &[String], a_message: usize) -> PutOut {
     let plugin = runtime().load(component).unwrap();
-    let params = plugin.description().resolve(&Map::new()).unwrap();
-    let strategy = Strategy {
-        id: "example".to_owned(),
-        plugin: plugin.description().name.clone(),
-        plugin_digest: plugin.digest().to_string(),
-        params_digest: Strategy::digest_of(&params),
-        params,
-        symbols: None,
-        input: Input::Ticks,
-        values_interval_ms: 0,
-        enabled: true,
-        version: 1,
-    };
-    let (mut partition, mut outputs) = (Partition::new(0, 0), Outputs::default());
-    partition.start(
-        Arc::new(strategy),
-        plugin,
-        &Messages::new(),
-        0,
-        false,
-        &mut outputs,
-    );
+    let params = plugin.description().defaults();
+    let (mut partition, mut outputs) = offline::alone(plugin, params);
     partition.feed(messages(lines, a_message, 0).iter(), &mut outputs);
     let mut put_out = PutOut::default();
     for append in &outputs.appends {

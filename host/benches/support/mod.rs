@@ -10,13 +10,15 @@
 
 use std::{
     fmt::Write,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use wigwag::{
+    offline,
     plugin::{BUILT_IN, Compiler, Limits, Plugin, Runtime},
-    strategy::{DEFAULT_VALUES_INTERVAL_MS, Input, Strategy},
+    strategy::{DEFAULT_VALUES_INTERVAL_MS, Strategy},
 };
 
 /// Whether the command line selects this benchmark: one of its words is a part of the name, or there is none.
@@ -205,14 +207,17 @@ fn cents(price: f64) -> f64 {
     (price * 100.0).round() / 100.0
 }
 
+/// A runtime that compiles with the real program, and keeps what it compiled in a folder where one is given.
+pub(crate) fn runtime(cache: Option<PathBuf>) -> Runtime {
+    let compiler = Compiler::new(env!("CARGO_BIN_EXE_wigwag").into(), cache);
+    Runtime::try_new(compiler, Limits::default()).expect("wasmtime runs here")
+}
+
 /// The built-in plugin of that name, ready to run.
 pub(crate) fn plugin(name: &str) -> Arc<Plugin> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
-        let cache = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-        let compiler = Compiler::new(env!("CARGO_BIN_EXE_wigwag").into(), Some(cache));
-        Runtime::try_new(compiler, Limits::default()).expect("wasmtime runs here")
-    });
+    let cache = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let runtime = RUNTIME.get_or_init(|| runtime(Some(cache())));
     let (_, bytes) = BUILT_IN
         .into_iter()
         .find(|(built_in, _)| *built_in == name)
@@ -222,19 +227,10 @@ pub(crate) fn plugin(name: &str) -> Arc<Plugin> {
 
 /// A strategy as a new service has it: default parameters, all symbols, conflated values.
 pub(crate) fn strategy(id: &str, plugin: &Plugin) -> Arc<Strategy> {
-    let params = plugin.description().resolve(&serde_json::Map::new());
-    let params = params.expect("defaults are acceptable");
     Arc::new(Strategy {
         id: id.to_owned(),
-        plugin: plugin.description().name.clone(),
-        plugin_digest: plugin.digest().to_string(),
-        params_digest: Strategy::digest_of(&params),
-        params,
-        symbols: None,
-        input: Input::Ticks,
         values_interval_ms: DEFAULT_VALUES_INTERVAL_MS,
-        enabled: true,
-        version: 1,
+        ..offline::strategy(plugin, plugin.description().defaults())
     })
 }
 

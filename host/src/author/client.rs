@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use crate::{
@@ -71,24 +71,39 @@ impl Service {
         })
     }
 
-    /// Asks, and gives a good answer.
+    /// Asks, perhaps with a component, and gives a good answer.
     pub(super) async fn ask(
         &self,
         method: Method,
         path: &str,
-        body: Option<Body>,
+        component: Option<Vec<u8>>,
     ) -> anyhow::Result<Response> {
-        let mut request = self.client.request(method, format!("{}{path}", self.url));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        request = match body {
-            Some(Body::Json(value)) => request.json(&value),
-            Some(Body::Component(bytes)) => request
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        let request = match component {
+            Some(bytes) => request
                 .header("Content-Type", "application/wasm")
                 .body(bytes),
             None => request,
         };
+        self.send(request).await
+    }
+
+    /// Writes JSON under a condition, a header and its value.
+    pub(super) async fn put(
+        &self,
+        path: &str,
+        value: Value,
+        (header, condition): (&str, String),
+    ) -> anyhow::Result<Response> {
+        let request = self.client.put(format!("{}{path}", self.url));
+        self.send(request.header(header, condition).json(&value))
+            .await
+    }
+
+    async fn send(&self, mut request: RequestBuilder) -> anyhow::Result<Response> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
         let answer = request
             .send()
             .await
@@ -135,14 +150,6 @@ impl Service {
             },
         }
     }
-}
-
-/// What is sent.
-pub(super) enum Body {
-    /// A definition.
-    Json(Value),
-    /// A component's bytes.
-    Component(Vec<u8>),
 }
 
 /// The nearest folder in which a service says where it is.

@@ -8,8 +8,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{
-    client::{Body, Service},
-    found, strategies,
+    client::Service,
+    found,
+    strategies::{self, Wanted},
 };
 use crate::{
     config::{Definition, ServiceOptions},
@@ -48,24 +49,23 @@ pub(super) async fn push(
         text(&uploaded, "version")
     )?;
     let id = request.id.clone().unwrap_or_else(|| name.to_owned());
-    let definition = request.definition.clone();
-    strategies::define(
-        &service,
-        &id,
-        Some(digest.to_owned()),
-        definition,
-        true,
-        out,
-    )
-    .await?;
+    let wanted = Wanted {
+        id: &id,
+        plugin: Some(digest.to_owned()),
+        takes: Some(&uploaded["params"]),
+        definition: &request.definition,
+        enabled: true,
+    };
+    strategies::define(&service, &wanted, out).await?;
     out.flush()?;
     follow(&service, &id, request, out).await
 }
 
 /// The plugin, once the service has it.
 async fn upload(service: &Service, bytes: Vec<u8>, out: &mut dyn Write) -> anyhow::Result<Value> {
-    let body = Some(Body::Component(bytes));
-    let answer = service.ask(Method::POST, "/v1/plugins", body).await?;
+    let answer = service
+        .ask(Method::POST, "/v1/plugins", Some(bytes))
+        .await?;
     if answer.status() != StatusCode::ACCEPTED {
         return Ok(answer.json().await?);
     }
@@ -83,11 +83,11 @@ async fn upload(service: &Service, bytes: Vec<u8>, out: &mut dyn Write) -> anyho
             "done" => return Ok(status["plugin"].take()),
             "refused" => {
                 let problem = &status["problem"];
-                bail!(
-                    "refused at {}: {}",
-                    text(problem, "stage"),
-                    text(problem, "detail")
-                );
+                let detail = text(problem, "detail");
+                match problem["stage"].as_str() {
+                    Some(stage) => bail!("refused at {stage}: {detail}"),
+                    None => bail!("{detail}"),
+                }
             }
             _ => {}
         }
@@ -157,20 +157,24 @@ pub(super) async fn list(service: &ServiceOptions, out: &mut dyn Write) -> anyho
     let all = Service::find(service)?.get("/v1/plugins").await?;
     writeln!(
         out,
-        "{:<24} {:<10} {:>10}  {:<16} help",
+        "{:<24} {:<10} {:>10}  {:<64} help",
         "name", "version", "bytes", "sha256"
     )?;
     for plugin in all["plugins"].as_array().into_iter().flatten() {
-        let digest = text(plugin, "digest");
         writeln!(
             out,
-            "{:<24} {:<10} {:>10}  {:<16} {}",
+            "{:<24} {:<10} {:>10}  {:<64} {}",
             text(plugin, "name"),
             text(plugin, "version"),
             plugin["size_bytes"],
-            digest.get(..16).unwrap_or(digest),
+            text(plugin, "digest"),
             text(plugin, "help")
         )?;
+        // What a strategy can go back to.
+        for upload in plugin["versions"].as_array().into_iter().flatten().skip(1) {
+            let (version, digest) = (text(upload, "version"), text(upload, "digest"));
+            writeln!(out, "{:<24} {version:<10} {:>10}  {digest}", "", "")?;
+        }
     }
     Ok(())
 }

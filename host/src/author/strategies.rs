@@ -6,50 +6,55 @@ use anyhow::{Context, bail};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::{
-    client::{Body, Service},
-    push::text,
+use super::{client::Service, push::text};
+use crate::{
+    config::{Definition, ServiceOptions},
+    strategy::Strategy,
 };
-use crate::config::{Definition, ServiceOptions};
+
+/// What a strategy is to become.
+pub(super) struct Wanted<'a> {
+    pub(super) id: &'a str,
+    /// Another plugin than it has.
+    pub(super) plugin: Option<String>,
+    /// What that plugin may be configured with, where it is known: what a former one had beside it is left out.
+    pub(super) takes: Option<&'a Value>,
+    pub(super) definition: &'a Definition,
+    pub(super) enabled: bool,
+}
 
 /// Defines a strategy, or changes of it what is given.
 pub(super) async fn set(
-    id: &str,
-    plugin: Option<String>,
-    definition: Definition,
-    enabled: bool,
+    wanted: &Wanted<'_>,
     service: &ServiceOptions,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    define(
-        &Service::find(service)?,
-        id,
-        plugin,
-        definition,
-        enabled,
-        out,
-    )
-    .await
+    define(&Service::find(service)?, wanted, out).await
 }
 
 /// What a definition has beside what these commands give: a change keeps it.
-const KEPT: [&str; 3] = ["params", "symbols", "values_interval_ms"];
+const KEPT: [&str; 4] = ["params", "symbols", "input", "values_interval_ms"];
 
-/// Writes the definition, and says what it is now.
+/// Writes the definition, and says what it is now. A change is one of the strategy as it was read: it is refused where
+/// another came between.
 pub(super) async fn define(
     service: &Service,
-    id: &str,
-    plugin: Option<String>,
-    definition: Definition,
-    enabled: bool,
+    wanted: &Wanted<'_>,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
+    let Wanted {
+        id,
+        plugin,
+        takes,
+        definition,
+        enabled,
+    } = wanted;
     let path = path_of(id)?;
     let all = service.get("/v1/strategies").await?;
     let mut all = all["strategies"].as_array().into_iter().flatten();
-    let known = all.find(|strategy| strategy["id"] == id);
+    let known = all.find(|strategy| strategy["id"] == *id);
     let plugin = match (plugin, known) {
-        (Some(plugin), _) => plugin,
+        (Some(plugin), _) => plugin.clone(),
         (None, Some(known)) => text(known, "plugin_digest").to_owned(),
         (None, None) => bail!("strategy {id:?} is not here yet; name its plugin with --plugin"),
     };
@@ -58,6 +63,23 @@ pub(super) async fn define(
         if let Some(value) = known.and_then(|known| known.get(kept)) {
             body.insert(kept.to_owned(), value.clone());
         }
+    }
+    let is_as_before = definition.params.is_none()
+        && known.is_some_and(|known| text(known, "plugin_digest") == plugin);
+    if let Some(shadow) = known.and_then(|known| known["shadow"].as_object()) {
+        match is_as_before {
+            true => drop(body.insert(
+                "shadow".to_owned(),
+                json!({"plugin": shadow["plugin_digest"], "params": shadow["params"]}),
+            )),
+            false => writeln!(
+                out,
+                "the shadow of {id} ends; where it is what {id} becomes, it takes its place"
+            )?,
+        }
+    }
+    if let (Some(takes), Some(params)) = (takes, body.get_mut("params")) {
+        leave_out(takes, params, out)?;
     }
     if let Some(params) = &definition.params {
         let params: Map<String, Value> = serde_json::from_str(params)
@@ -68,11 +90,14 @@ pub(super) async fn define(
         body.insert("symbols".to_owned(), json!(symbols));
     }
     body.insert("plugin".to_owned(), plugin.into());
-    body.insert("enabled".to_owned(), enabled.into());
-    let body = Body::Json(body.into());
-    let answer = service.ask(Method::PUT, &path, Some(body)).await?;
+    body.insert("enabled".to_owned(), (*enabled).into());
+    let condition = match known {
+        Some(known) => ("If-Match", text(known, "etag").to_owned()),
+        None => ("If-None-Match", "*".to_owned()),
+    };
+    let answer = service.put(&path, body.into(), condition).await?;
     let verb = match answer.status().as_u16() {
-        _ if !enabled => "stopped",
+        _ if !*enabled => "stopped",
         201 => "started",
         _ => "changed",
     };
@@ -86,13 +111,25 @@ pub(super) async fn define(
     Ok(())
 }
 
+/// Leaves parameters out that a plugin does not take any more.
+fn leave_out(takes: &Value, params: &mut Value, out: &mut dyn Write) -> anyhow::Result<()> {
+    let taken = |name: &str| {
+        let mut all = takes.as_array().into_iter().flatten();
+        all.any(|param| param["name"] == name)
+    };
+    let Some(params) = params.as_object_mut() else {
+        return Ok(());
+    };
+    for name in params.keys().filter(|name| !taken(name)) {
+        writeln!(out, "parameter {name} is no more, and left out")?;
+    }
+    params.retain(|name, _| taken(name));
+    Ok(())
+}
+
 /// Where the service has it.
 fn path_of(id: &str) -> anyhow::Result<String> {
-    let is_id = (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-'));
-    if !is_id {
+    if !Strategy::is_id(id) {
         bail!(
             "id is {id:?}; use 1 to 64 characters from a-z 0-9 . _ -, the first a letter or digit"
         );

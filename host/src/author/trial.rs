@@ -8,16 +8,14 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{
-    cure, found, look,
-    price::{self, Ticks},
-};
+use super::{cure, found, look, price};
 use crate::{
     change::{Change, What},
-    engine::{Outputs, Partition},
+    engine::Outputs,
     log::{Messages, Topic},
+    market::{Limits, Record, read_record},
     offline,
-    plugin::{Compiler, Plugin, conform},
+    plugin::{Compiler, Plugin, TickColumns, conform},
     signal::Signal,
 };
 
@@ -49,9 +47,13 @@ pub(super) fn test(
     let plugin = look::load(&found.name, &found.bytes, compiler, out)?;
     let params = offline::parameters(&plugin, &request.params)?;
     let lines = offline::records(&file)?.collect::<anyhow::Result<Vec<_>>>()?;
-    let mut ticks = Ticks::default();
-    lines.iter().for_each(|line| ticks.push(line));
-    if ticks.len() == 0 {
+    let mut ticks = TickColumns::default();
+    for line in &lines {
+        if let Ok(Record::Tick(tick)) = read_record(line, &Limits::none()) {
+            ticks.push(&tick);
+        }
+    }
+    if ticks.is_empty() {
         bail!("{} has no ticks", file.display());
     }
     let outputs = run(&plugin, params.clone(), &lines, out)?;
@@ -67,7 +69,7 @@ pub(super) fn test(
     }
     let price = price::measure(&plugin, &params, &ticks)?;
     let allowed = plugin.limits().row_fuel;
-    let symbols = ticks.names.len();
+    let symbols = ticks.names().len();
     writeln!(
         out,
         "ticks        {} of {symbols} symbols, from {}",
@@ -107,18 +109,7 @@ fn run(
     lines: &[Vec<u8>],
     out: &mut dyn Write,
 ) -> anyhow::Result<Outputs> {
-    let strategy = offline::strategy(plugin, params);
-    let mut partition = Partition::new(0, 0);
-    let mut outputs = Outputs::default();
-    let none = Messages::new();
-    partition.start(
-        Arc::new(strategy),
-        plugin.clone(),
-        &none,
-        0,
-        false,
-        &mut outputs,
-    );
+    let (mut partition, mut outputs) = offline::alone(plugin.clone(), params);
     let mut messages = Messages::new();
     for (offset, line) in (0..).zip(lines) {
         messages.push(Topic::Ticks, 0, offset, 0, b"", line, []);

@@ -45,8 +45,9 @@ pub enum PluginCommand {
     },
     /// Runs it over a file of ticks and prints its signals, one JSON object a line
     Run {
-        /// A component's file, or a built-in: ma, ema, rsi
-        plugin: String,
+        /// What it is about.
+        #[command(flatten)]
+        subject: Subject,
         /// NDJSON of records, or CSV with columns open, high, low, close, volume and, where there are any, symbol and
         /// timestamp (seconds); `-` is standard input
         #[arg(long, value_name = "FILE")]
@@ -94,7 +95,7 @@ pub enum StrategyCommand {
     Set {
         /// Its id: 1 to 64 characters from a-z 0-9 . _ -, the first a letter or digit
         id: String,
-        /// A plugin's name, which means its newest upload, or a digest [default: what it has]
+        /// A plugin's name, which means its newest upload, NAME@VERSION, or a digest [default: what it has]
         #[arg(long, value_name = "PLUGIN")]
         plugin: Option<String>,
         /// How the strategy is defined.

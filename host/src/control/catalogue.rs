@@ -8,11 +8,14 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    info::{FailedRow, PartitionState, PluginInfo, ShadowInfo, StrategyInfo, StrategyStatus},
+    info::{
+        FailedRow, PartitionState, PluginInfo, PluginVersion, ShadowInfo, StrategyInfo,
+        StrategyStatus,
+    },
     record::{PluginRecord, StrategyRecord},
 };
 use crate::{
-    change::{Change, What},
+    change::{Change, StopReason, What},
     log::Offset,
     plugin::{Digest, Plugin},
     strategy::{Input, Strategy},
@@ -20,6 +23,9 @@ use crate::{
 
 /// Failed rows that are shown of a strategy on a partition.
 const FAILURES_KEPT: usize = 5;
+
+/// Uploads of a name that are shown.
+const VERSIONS_SHOWN: usize = 20;
 
 /// Sets of parameters that are kept for explanations.
 const PARAMS_KEPT: usize = 20_000;
@@ -42,6 +48,8 @@ pub(super) struct Catalogue {
 struct Entry {
     record: PluginRecord,
     info: PluginInfo,
+    /// The digest of its default parameters.
+    default_params: String,
     plugin: Arc<Plugin>,
     /// Of its newest manifest: the newest of a name counts.
     offset: Offset,
@@ -66,6 +74,11 @@ impl Catalogue {
         self.prepared.insert(plugin.digest(), plugin);
     }
 
+    /// It did not come through the log, as far as is known: where it does, it is compiled anew.
+    pub(super) fn unprepare(&mut self, digest: Digest) {
+        self.prepared.remove(&digest);
+    }
+
     pub(super) fn has_plugin(&self, digest: Digest) -> bool {
         self.plugins.contains_key(&digest)
     }
@@ -75,17 +88,40 @@ impl Catalogue {
     }
 
     pub(super) fn info(&self, digest: Digest) -> Option<PluginInfo> {
-        self.plugins
-            .get(&digest)
-            .filter(|e| !e.record.hidden)
-            .map(|e| e.info.clone())
+        let entry = self.plugins.get(&digest)?;
+        (!entry.record.hidden).then(|| self.shown(entry))
+    }
+
+    /// A plugin that was removed.
+    pub(super) fn hidden(&self, digest: Digest) -> Option<PluginRecord> {
+        let record = &self.plugins.get(&digest)?.record;
+        record.hidden.then(|| record.clone())
+    }
+
+    /// With the other uploads of its name.
+    fn shown(&self, entry: &Entry) -> PluginInfo {
+        let mut uploads: Vec<_> = self.uploads(&entry.record.name).collect();
+        uploads.sort_by_key(|e| std::cmp::Reverse(e.offset));
+        let versions = uploads.into_iter().take(VERSIONS_SHOWN);
+        PluginInfo {
+            versions: versions
+                .map(|e| PluginVersion {
+                    version: e.record.version.clone(),
+                    digest: e.plugin.digest().to_string(),
+                })
+                .collect(),
+            ..entry.info.clone()
+        }
+    }
+
+    /// Those of a name that are not hidden.
+    fn uploads(&self, name: &str) -> impl Iterator<Item = &Entry> {
+        let all = self.plugins.values();
+        all.filter(move |e| e.record.name == name && !e.record.hidden)
     }
 
     fn newest(&self, name: &str) -> Option<&Entry> {
-        self.plugins
-            .values()
-            .filter(|e| e.record.name == name && !e.record.hidden)
-            .max_by_key(|e| e.offset)
+        self.uploads(name).max_by_key(|e| e.offset)
     }
 
     pub(super) fn newest_of_each(&self) -> Vec<PluginInfo> {
@@ -95,28 +131,29 @@ impl Catalogue {
         names
             .into_iter()
             .filter_map(|name| self.newest(name))
-            .map(|e| e.info.clone())
+            .map(|e| self.shown(e))
             .collect()
     }
 
-    pub(super) fn resolve(&self, name_or_digest: &str) -> Option<Digest> {
-        if let Some(entry) = self.newest(name_or_digest) {
+    /// What a name, `NAME@VERSION` or a digest means.
+    pub(super) fn resolve(&self, reference: &str) -> Option<Digest> {
+        let named = match reference.split_once('@') {
+            Some((name, version)) => self
+                .uploads(name)
+                .filter(|e| e.record.version == version)
+                .max_by_key(|e| e.offset),
+            None => self.newest(reference),
+        };
+        if let Some(entry) = named {
             return Some(entry.plugin.digest());
         }
-        let digest = name_or_digest.parse().ok()?;
-        self.plugins
-            .get(&digest)
-            .filter(|e| !e.record.hidden)
-            .map(|_| digest)
+        let digest = reference.parse().ok()?;
+        self.info(digest).map(|_| digest)
     }
 
     pub(super) fn uploads_of(&self, name: &str) -> Vec<(Digest, PluginRecord)> {
-        let of_name = self
-            .plugins
-            .iter()
-            .filter(|(_, e)| e.record.name == name && !e.record.hidden);
-        of_name
-            .map(|(digest, e)| (*digest, e.record.clone()))
+        self.uploads(name)
+            .map(|e| (e.plugin.digest(), e.record.clone()))
             .collect()
     }
 
@@ -155,6 +192,24 @@ impl Catalogue {
     pub(super) fn price_beside(&self, id: &str) -> u64 {
         let others = self.strategies.values().filter(|r| r.strategy.id != id);
         others.map(|record| record.price()).sum()
+    }
+
+    /// What a tick costs a plugin with these parameters, where it was tried with them.
+    pub(super) fn price_of(&self, digest: Digest, params: &Map<String, Value>) -> Option<u64> {
+        let params = Strategy::digest_of(params);
+        let entry = self.plugins.get(&digest)?;
+        if entry.default_params == params && entry.record.fuel_per_tick.is_some() {
+            return entry.record.fuel_per_tick;
+        }
+        let digest = digest.to_string();
+        let is_same = |of: &Strategy| of.plugin_digest == digest && of.params_digest == params;
+        self.strategies.values().find_map(|record| {
+            let shadow = record.shadow.as_ref();
+            match is_same(&record.strategy) {
+                true => record.fuel_per_tick,
+                false => shadow.filter(|s| is_same(&s.definition))?.fuel_per_tick,
+            }
+        })
     }
 
     /// Parameters by their digest.
@@ -252,9 +307,7 @@ impl Catalogue {
                 return match rest.map(str::parse::<u32>) {
                     Some(Ok(n)) => {
                         // Only what is not loaded is worth keeping.
-                        if !self.plugins.contains_key(&digest)
-                            && !self.prepared.contains_key(&digest)
-                        {
+                        if !self.plugins.contains_key(&digest) {
                             self.chunks
                                 .entry(digest)
                                 .or_default()
@@ -279,11 +332,11 @@ impl Catalogue {
             (entry.record, entry.offset) = (record, offset);
             return Step::Done;
         }
+        let chunks = self.chunks.remove(&digest).unwrap_or_default();
         if let Some(plugin) = self.prepared.remove(&digest) {
             self.add(plugin, record, offset);
             return Step::Done;
         }
-        let chunks = self.chunks.remove(&digest).unwrap_or_default();
         let bytes: Vec<u8> = chunks.into_values().flatten().collect();
         if Digest::of(&bytes) != digest {
             let got = bytes.len();
@@ -300,20 +353,17 @@ impl Catalogue {
 
     pub(super) fn add(&mut self, plugin: Arc<Plugin>, record: PluginRecord, offset: Offset) {
         let info = PluginInfo::of(&plugin, record.size_bytes, record.fuel_per_tick);
+        let defaults = plugin.description().defaults();
         self.plugins.insert(
             plugin.digest(),
             Entry {
                 record,
                 info,
+                default_params: Strategy::digest_of(&defaults),
                 plugin,
                 offset,
             },
         );
-    }
-
-    /// Before `changes` is read again from its beginning.
-    pub(super) fn forget_changes(&mut self) {
-        self.running.clear();
     }
 
     /// Takes the next record of `changes`, and when it was written.
@@ -338,8 +388,12 @@ impl Catalogue {
                 self.note_params(*definition);
                 live()
             }
-            What::Stop { .. } => {
+            What::Stop { why } => {
                 self.started_ms.remove(&key);
+                if why == StopReason::Removed {
+                    self.running.remove(&key);
+                    return;
+                }
                 new(StrategyStatus::Stopped)
             }
             What::Skip {

@@ -19,6 +19,9 @@ use crate::{
 /// The most symbols that a strategy may name.
 const MAX_SYMBOLS: usize = 10_000;
 
+/// Wrong symbols that are told, each by name.
+const MAX_ERRORS: usize = 20;
+
 /// The longest interval of values: a day.
 const MAX_VALUES_INTERVAL_MS: u32 = 86_400_000;
 
@@ -26,12 +29,11 @@ const MAX_VALUES_INTERVAL_MS: u32 = 86_400_000;
 type Resolved = (Arc<Plugin>, Map<String, Value>);
 
 impl Control {
-    /// Checks a request in full.
+    /// Checks a request in full, but for what depends on other strategies. The version is not given yet.
     pub(super) async fn define(
         &self,
         id: &str,
         request: StrategyRequest,
-        version: u64,
     ) -> Result<StrategyRecord, ControlError> {
         let mut errors = Vec::new();
         if !Strategy::is_id(id) {
@@ -64,22 +66,17 @@ impl Control {
             input: Input::Ticks,
             values_interval_ms: request.values_interval_ms,
             enabled: request.enabled,
-            version,
+            version: 0,
         };
         let shadow = match shadow.flatten() {
             Some(resolved) => Some(self.define_shadow(&strategy, resolved).await?),
             None => None,
         };
-        let record = StrategyRecord {
+        Ok(StrategyRecord {
             strategy: Arc::new(strategy),
             fuel_per_tick: Some(fuel_per_tick),
             shadow,
-        };
-        if record.strategy.enabled {
-            let others = self.shared.catalogue().price_beside(id);
-            self.admission.admit(id, record.price(), others)?;
-        }
-        Ok(record)
+        })
     }
 
     async fn define_shadow(
@@ -125,9 +122,11 @@ impl Control {
             if digest.is_none() {
                 let all = catalogue.newest_of_each().into_iter();
                 let names = all.map(|p| p.name).collect::<Vec<_>>().join(", ");
-                let message = format!(
-                    "{at}plugin is {plugin:?}, which is not here; upload it first, or use one of {names}"
-                );
+                let cure = match names.is_empty() {
+                    true => "upload it first".to_owned(),
+                    false => format!("upload it first, or use one of {names}"),
+                };
+                let message = format!("{at}plugin is {plugin:?}, which is not here; {cure}");
                 errors.push(wrong(&format!("{at}plugin"), message));
             }
             catalogue.ready(digest?)?
@@ -144,16 +143,26 @@ impl Control {
         }
     }
 
-    /// What a tick costs with these parameters. The plugin itself looks at them, and is tried with them.
+    /// What a tick costs with these parameters. The plugin itself looks at them, and is tried with them, unless it was.
     async fn price(
         &self,
         at: &str,
         plugin: &Arc<Plugin>,
         params: &Map<String, Value>,
     ) -> Result<u64, ControlError> {
+        let known = self.shared.catalogue().price_of(plugin.digest(), params);
+        if let Some(fuel_per_tick) = known {
+            return Ok(fuel_per_tick);
+        }
         let name = plugin.description().name.clone();
         let (plugin, params) = (plugin.clone(), params.clone());
-        let tried = blocking(move || conform(&plugin, &params, None)).await?;
+        let place = self.uploads.place_to_price().await;
+        let tried = blocking(move || {
+            // Taken until it is done, whether or not somebody still waits for that.
+            let _place = place;
+            conform(&plugin, &params, None)
+        });
+        let tried = tried.await?;
         let field = |param: &str| format!("{at}params.{param}");
         match tried {
             Ok(found) => Ok(found.fuel_per_tick),
@@ -197,11 +206,8 @@ fn check_rest(request: &StrategyRequest, errors: &mut Vec<FieldError>) -> Option
             format!("symbols holds {given}; name 1 to {MAX_SYMBOLS}, or leave it out for all");
         errors.push(wrong("symbols", message));
     }
-    for symbol in &symbols {
-        if let Err(error) = Symbol::parse(symbol) {
-            errors.push(wrong("symbols", error.to_string()));
-        }
-    }
+    let wrong_ones = symbols.iter().filter_map(|s| Symbol::parse(s).err());
+    errors.extend((wrong_ones.take(MAX_ERRORS)).map(|error| wrong("symbols", error.to_string())));
     symbols.sort_unstable();
     symbols.dedup();
     Some(symbols)

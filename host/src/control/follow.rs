@@ -9,7 +9,7 @@ use std::{
 use super::{Shared, catalogue::Step, plugin_log::READ_BACK};
 use crate::{
     change::Change,
-    log::{Log, LogError, MessageRef, Messages, Reader, Start, Topic},
+    log::{Log, LogError, MessageRef, Messages, Start, Topic},
     plugin::{LoadError, Plugin, Runtime},
 };
 
@@ -31,14 +31,16 @@ pub(super) fn start(log: Arc<dyn Log>, runtime: Runtime, shared: Arc<Shared>) ->
         std::thread::Builder::new()
             .name(format!("follow-{topic}"))
             .spawn(move || {
+                let take = |message: MessageRef<'_>| match topic {
+                    Topic::Control => take_control(&shared, &runtime, message),
+                    Topic::Changes => take_change(&shared, message),
+                    _ => shared.plugin_log().take(message),
+                };
+                let mut places = Vec::new();
                 while !shared.stop.load(Ordering::Relaxed) {
-                    let take = |message: MessageRef<'_>| match topic {
-                        Topic::Control => take_control(&shared, &runtime, message),
-                        Topic::Changes => take_change(&shared, message),
-                        _ => shared.plugin_log().take(message),
-                    };
-                    if let Err(error) = follow(&*log, topic, &shared, n, take) {
-                        tracing::warn!(%topic, %error, "not followed; trying again from the start");
+                    let followed = follow(&*log, topic, &shared, n, &mut places, take);
+                    if let Err(error) = followed {
+                        tracing::warn!(%topic, %error, "not followed; going on where it was");
                         std::thread::sleep(PATIENCE);
                     }
                 }
@@ -47,43 +49,61 @@ pub(super) fn start(log: Arc<dyn Log>, runtime: Runtime, shared: Arc<Shared>) ->
     Ok(())
 }
 
+/// Reads on from `places`, which are the beginnings where there are none, and keeps them at what was taken: whoever began
+/// anew would show what was long ago as if it were now.
 fn follow(
     log: &dyn Log,
     topic: Topic,
     shared: &Shared,
     n: usize,
+    places: &mut Vec<Start>,
     take: impl Fn(MessageRef<'_>),
 ) -> Result<(), LogError> {
-    match topic {
-        Topic::Changes => shared.catalogue().forget_changes(),
-        Topic::Logs => shared.plugin_log().forget(),
-        _ => {}
+    if places.is_empty() {
+        *places = beginnings(log, topic)?;
     }
-    let mut starts = Vec::new();
     let mut ends = Vec::new();
-    for partition in 0..topic.partitions(log.partitions()) {
-        let bounds = log.bounds(topic, partition)?;
-        starts.push(Start {
-            topic,
-            partition,
-            offset: match topic {
-                Topic::Logs => bounds.end.saturating_sub(READ_BACK).max(bounds.start),
-                _ => bounds.start,
-            },
-        });
-        ends.push((partition, bounds.end));
+    for place in &*places {
+        ends.push(log.bounds(topic, place.partition)?.end);
     }
-    let mut reader = log.read(&starts)?;
+    let mut reader = log.read(places)?;
     let mut messages = Messages::new();
     while !shared.stop.load(Ordering::Relaxed) {
-        let behind =
-            |reader: &dyn Reader| ends.iter().any(|&(p, end)| reader.position(topic, p) < end);
-        if !shared.caught_up[n].load(Ordering::Acquire) && !behind(&*reader) {
+        for place in &mut *places {
+            place.offset = reader.position(topic, place.partition);
+        }
+        if topic == Topic::Control {
+            let read = places[0].offset;
+            shared.control_read.send_if_modified(|before| {
+                let has_moved = *before != read;
+                *before = read;
+                has_moved
+            });
+        }
+        let is_behind = || {
+            places
+                .iter()
+                .zip(&ends)
+                .any(|(place, end)| place.offset < *end)
+        };
+        if !shared.caught_up[n].load(Ordering::Acquire) && !is_behind() {
             shared.caught_up[n].store(true, Ordering::Release);
             shared.bump();
         }
         messages.clear();
-        reader.poll(&mut messages, POLL_BYTES, PATIENCE)?;
+        match reader.poll(&mut messages, POLL_BYTES, PATIENCE) {
+            // Retention was faster than we: what is gone says nothing of now.
+            Err(LogError::Gone {
+                partition, start, ..
+            }) => {
+                tracing::warn!(%topic, partition, start, "retention passed its follower; going on behind it");
+                let gone = places.iter_mut().find(|p| p.partition == partition);
+                gone.into_iter().for_each(|place| place.offset = start);
+                reader = log.read(places)?;
+                continue;
+            }
+            polled => polled?,
+        }
         if !messages.is_empty() {
             messages.iter().for_each(&take);
             // The engines look at each version.
@@ -93,6 +113,25 @@ fn follow(
         }
     }
     Ok(())
+}
+
+/// Where a topic is read from at first.
+fn beginnings(log: &dyn Log, topic: Topic) -> Result<Vec<Start>, LogError> {
+    let partitions = 0..topic.partitions(log.partitions());
+    partitions
+        .map(|partition| {
+            let bounds = log.bounds(topic, partition)?;
+            let offset = match topic {
+                Topic::Logs => bounds.end.saturating_sub(READ_BACK).max(bounds.start),
+                _ => bounds.start,
+            };
+            Ok(Start {
+                topic,
+                partition,
+                offset,
+            })
+        })
+        .collect()
 }
 
 fn take_control(shared: &Shared, runtime: &Runtime, message: MessageRef<'_>) {

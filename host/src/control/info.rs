@@ -33,9 +33,21 @@ pub struct PluginInfo {
     pub size_bytes: u64,
     /// What a tick costs it with its default parameters, in fuel.
     pub fuel_per_tick: Option<u64>,
+    /// The uploads of its name, the newest first, at most 20: `NAME@VERSION` or the digest leads back to one.
+    pub versions: Vec<PluginVersion>,
+}
+
+/// An upload of a plugin's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PluginVersion {
+    /// Semantic version.
+    pub version: String,
+    /// SHA-256 of the component, lower-case hex.
+    pub digest: String,
 }
 
 impl PluginInfo {
+    /// Without the other uploads of its name.
     pub(super) fn of(plugin: &Plugin, size_bytes: u64, fuel_per_tick: Option<u64>) -> Self {
         let d = plugin.description();
         let columns = [
@@ -69,6 +81,7 @@ impl PluginInfo {
             series: d.series.clone(),
             size_bytes,
             fuel_per_tick,
+            versions: Vec::new(),
         }
     }
 }
@@ -86,7 +99,7 @@ pub struct Upload {
 #[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StrategyRequest {
-    /// A plugin's name, which is resolved to its newest upload, or a digest.
+    /// A plugin's name, which is resolved to its newest upload, `NAME@VERSION`, or a digest.
     pub plugin: String,
     /// Parameters that differ from the plugin's defaults.
     #[serde(default)]
@@ -114,7 +127,7 @@ pub struct StrategyRequest {
 #[derive(Clone, Debug, PartialEq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShadowRequest {
-    /// A plugin's name, which is resolved to its newest upload, or a digest.
+    /// A plugin's name, which is resolved to its newest upload, `NAME@VERSION`, or a digest.
     pub plugin: String,
     /// Parameters that differ from the plugin's defaults.
     #[serde(default)]
@@ -256,8 +269,8 @@ pub enum StrategyStatus {
 pub enum Precondition {
     /// On none.
     Any,
-    /// It is there with this etag; `*` for any.
-    Exists(String),
+    /// It is there with one of these etags; `*` for any.
+    Exists(Vec<String>),
     /// It is not there.
     Absent,
 }

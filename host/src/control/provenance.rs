@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{Control, info::ControlError};
+use super::info::ControlError;
 use crate::{
     log::{Log, LogError, Messages, Offset, Start, Topic},
     market::{Limits, Record, read_record},
@@ -54,28 +54,17 @@ pub struct SeenTick {
     pub volume: f64,
 }
 
-impl Control {
-    /// What led to a signal at this place. Blocks.
-    ///
-    /// # Errors
-    /// [`ControlError::Unavailable`] where the log does not give the ticks.
-    pub fn provenance(
-        &self,
-        params_digest: &str,
-        symbol: &str,
-        partition: u32,
-        (offset, row): (Offset, u32),
-    ) -> Result<Provenance, ControlError> {
-        let params = self.shared.catalogue().params_of(params_digest);
-        let ticks = ticks(&*self.log, symbol, partition, (offset, row));
-        Ok(Provenance {
-            params,
-            ticks: ticks.map_err(ControlError::Unavailable)?,
-        })
-    }
+/// The newest ticks of a symbol up to a place. Blocks.
+pub(super) fn ticks(
+    log: &dyn Log,
+    symbol: &str,
+    partition: u32,
+    last: (Offset, u32),
+) -> Result<Vec<SeenTick>, ControlError> {
+    find(log, symbol, partition, last).map_err(ControlError::Unavailable)
 }
 
-fn ticks(
+fn find(
     log: &dyn Log,
     symbol: &str,
     partition: u32,

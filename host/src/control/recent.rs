@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     log::{Log, LogError, Messages, Offset, Start, Topic},
     market::{Limits, Record, read_record},
-    plugin::{Sample, SampleTick},
+    plugin::Sample,
 };
 
 /// Partitions from which they are taken, the newest messages of each, and ticks in all.
@@ -61,16 +61,6 @@ fn take(value: &[u8], sample: &mut Sample) {
         if sample.len() >= TICKS {
             return;
         }
-        sample.push(
-            &tick.symbol,
-            SampleTick {
-                time: tick.time,
-                open: tick.open,
-                high: tick.high,
-                low: tick.low,
-                close: tick.close,
-                volume: tick.volume,
-            },
-        );
+        sample.push(&tick);
     }
 }

@@ -49,6 +49,15 @@ pub(super) struct ShadowRecord {
 }
 
 impl StrategyRecord {
+    /// The same as this version, its shadow too.
+    pub(super) fn of_version(mut self, version: u64) -> Self {
+        Arc::make_mut(&mut self.strategy).version = version;
+        if let Some(shadow) = &mut self.shadow {
+            Arc::make_mut(&mut shadow.definition).version = version;
+        }
+        self
+    }
+
     pub(super) fn etag(&self) -> String {
         let json = serde_json::to_vec(self).expect("a definition is JSON");
         let digest = hex::encode(Sha256::digest(json));

@@ -51,7 +51,7 @@ pub struct ShadowReport {
     pub only_shadow: u64,
     /// What was compared.
     pub partitions: Vec<ShadowPartition>,
-    /// The newest of the differences, the newest first by partition and offset.
+    /// The newest of the differences, the newest tick first.
     pub differences: Vec<ShadowDifference>,
 }
 
@@ -104,6 +104,7 @@ pub struct Opinion {
 struct Signal {
     strategy: String,
     plugin_digest: String,
+    params_digest: String,
     symbol: String,
     timestamp: f64,
     offset: Offset,
@@ -115,51 +116,64 @@ struct Signal {
 
 type Signals = BTreeMap<(Offset, u32, u32), Signal>;
 
-impl Control {
-    /// Compares a strategy's shadow with it. Blocks, and takes seconds on a large log.
-    ///
-    /// # Errors
-    /// [`ControlError::NotFound`] where there is no shadow; [`ControlError::Unavailable`].
-    pub fn shadow_report(&self, id: &str) -> Result<ShadowReport, ControlError> {
-        let shadow_id = Strategy::shadow_id(id);
-        let (live, shadow) = (self.definition(id), self.definition(&shadow_id));
-        let (Some(live), Some(shadow)) = (live, shadow) else {
-            return Err(ControlError::NotFound {
-                what: format!("a shadow of strategy {id:?}"),
-            });
+/// Compares a strategy's shadow with it. Blocks.
+pub(super) fn report(control: &Control, id: &str) -> Result<ShadowReport, ControlError> {
+    let shadow_id = Strategy::shadow_id(id);
+    let (live, shadow) = (control.definition(id), control.definition(&shadow_id));
+    let (Some(live), Some(shadow)) = (live, shadow) else {
+        return Err(ControlError::NotFound {
+            what: format!("a shadow of strategy {id:?}"),
+        });
+    };
+    let since = control.shared.catalogue().shadow_since(&shadow_id);
+    let mut report = ShadowReport {
+        strategy: id.to_owned(),
+        live_digest: live.plugin_digest.clone(),
+        shadow_digest: shadow.plugin_digest.clone(),
+        same: 0,
+        different: 0,
+        only_live: 0,
+        only_shadow: 0,
+        partitions: Vec::new(),
+        differences: Vec::new(),
+    };
+    let until = Instant::now() + WITHIN;
+    for (partition, (since, written_ms)) in since {
+        let looked = Looking {
+            log: &*control.log,
+            live: &live,
+            shadow: &shadow,
+            partition,
+            since,
+            written_ms,
+            until,
         };
-        let since = self.shared.catalogue().shadow_since(&shadow_id);
-        let mut report = ShadowReport {
-            strategy: id.to_owned(),
-            live_digest: live.plugin_digest.clone(),
-            shadow_digest: shadow.plugin_digest.clone(),
-            same: 0,
-            different: 0,
-            only_live: 0,
-            only_shadow: 0,
-            partitions: Vec::new(),
-            differences: Vec::new(),
-        };
-        let until = Instant::now() + WITHIN;
-        for (partition, (since, written_ms)) in since {
-            let looked = Looking {
-                log: &*self.log,
-                partition,
-                since,
-                written_ms,
-                until,
-            };
-            (looked.compare(&mut report)).map_err(ControlError::Unavailable)?;
-        }
-        let place = |d: &ShadowDifference| (d.partition, std::cmp::Reverse((d.offset, d.row)));
-        report.differences.sort_by_key(place);
-        report.differences.truncate(SHOWN);
-        Ok(report)
+        (looked.compare(&mut report)).map_err(ControlError::Unavailable)?;
+        report.keep_newest();
+    }
+    Ok(report)
+}
+
+impl ShadowReport {
+    /// Of the differences only those that are shown, the newest tick first.
+    fn keep_newest(&mut self) {
+        (self.differences).sort_by(|a, b| b.timestamp.total_cmp(&a.timestamp));
+        self.differences.truncate(SHOWN);
+    }
+}
+
+/// Whether a signal is of this version.
+fn of(version: &Strategy) -> impl Fn(&&Signal) -> bool {
+    move |signal| {
+        signal.plugin_digest == version.plugin_digest
+            && signal.params_digest == version.params_digest
     }
 }
 
 struct Looking<'a> {
     log: &'a dyn Log,
+    live: &'a Strategy,
+    shadow: &'a Strategy,
     partition: u32,
     since: Offset,
     written_ms: i64,
@@ -180,16 +194,16 @@ impl Looking<'_> {
             from,
             to,
         });
-        let of_live = |s: &&Signal| s.plugin_digest == report.live_digest;
-        let of_shadow = |s: &&Signal| s.plugin_digest == report.shadow_digest;
+        // What an earlier version said is not compared.
+        let (of_live, of_shadow) = (of(self.live), of(self.shadow));
         let (from, to) = ((from, 0, 0), (to, 0, 0));
         let mut places: Vec<_> = live.range(from..to).map(|(place, _)| *place).collect();
         places.extend(shadow.range(from..to).map(|(place, _)| *place));
         places.sort_unstable();
         places.dedup();
         for place in places {
-            let live = live.get(&place).filter(of_live);
-            let shadow = shadow.get(&place).filter(of_shadow);
+            let live = live.get(&place).filter(&of_live);
+            let shadow = shadow.get(&place).filter(&of_shadow);
             let count = match (live, shadow) {
                 (Some(a), Some(b)) if a.opinion == b.opinion => {
                     report.same += 1;

@@ -7,8 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde_json::Map;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::{
     Actor, AuditAction, AuditEntry, Control, blocking,
@@ -16,10 +15,16 @@ use super::{
     recent,
     record::{PluginRecord, chunk_messages, manifest_message},
 };
-use crate::plugin::{Conformance, Digest, LoadError, Plugin, conform};
+use crate::{
+    log::Append,
+    plugin::{Conformance, Digest, LoadError, Plugin, conform},
+};
 
 /// Components that are compiled and tried at once.
 const AT_ONCE: usize = 2;
+
+/// Definitions that are tried at once.
+const PRICED_AT_ONCE: usize = 1;
 
 /// Uploads that may wait beside them.
 const WAITING: usize = 16;
@@ -34,6 +39,8 @@ pub type Outcome = Option<Result<Upload, ControlError>>;
 pub(super) struct Uploads {
     jobs: Mutex<VecDeque<Job>>,
     places: Semaphore,
+    /// For definitions whose price is not known.
+    to_price: Arc<Semaphore>,
 }
 
 struct Job {
@@ -41,16 +48,29 @@ struct Job {
     outcome: watch::Receiver<Outcome>,
 }
 
+impl Job {
+    /// It has no outcome, and whoever makes it is still there.
+    fn is_on_its_way(&self) -> bool {
+        self.outcome.borrow().is_none() && self.outcome.has_changed().is_ok()
+    }
+}
+
 impl Default for Uploads {
     fn default() -> Self {
         Self {
             jobs: Mutex::default(),
             places: Semaphore::new(AT_ONCE),
+            to_price: Arc::new(Semaphore::new(PRICED_AT_ONCE)),
         }
     }
 }
 
 impl Uploads {
+    /// A place for one that is tried outside of an upload.
+    pub(super) async fn place_to_price(&self) -> Option<OwnedSemaphorePermit> {
+        self.to_price.clone().acquire_owned().await.ok()
+    }
+
     fn find(&self, digest: Digest) -> Option<watch::Receiver<Outcome>> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let job = jobs.iter().rev().find(|job| job.digest == digest)?;
@@ -60,15 +80,11 @@ impl Uploads {
     /// A place for another upload, or the one of the same bytes that is on its way.
     fn begin(&self, digest: Digest) -> Result<Begun, ControlError> {
         let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_on_its_way = |job: &&Job| job.outcome.borrow().is_none();
-        if let Some(job) = jobs
-            .iter()
-            .filter(is_on_its_way)
-            .find(|j| j.digest == digest)
-        {
+        let under_way = jobs.iter().filter(|job| job.is_on_its_way());
+        if let Some(job) = under_way.clone().find(|j| j.digest == digest) {
             return Ok(Begun::Before(job.outcome.clone()));
         }
-        let under_way = jobs.iter().filter(is_on_its_way).count();
+        let under_way = under_way.count();
         if under_way >= AT_ONCE + WAITING {
             let message = format!(
                 "{under_way} uploads are on their way already; wait for one of them to end, and send it again"
@@ -77,7 +93,7 @@ impl Uploads {
         }
         jobs.retain(|job| job.digest != digest);
         if jobs.len() >= KEPT
-            && let Some(oldest) = jobs.iter().position(|job| job.outcome.borrow().is_some())
+            && let Some(oldest) = jobs.iter().position(|job| !job.is_on_its_way())
         {
             jobs.remove(oldest);
         }
@@ -167,21 +183,17 @@ impl Control {
                 created: false,
             });
         }
-        let place = self.uploads.places.acquire().await;
-        let (plugin, found) = self.load_and_try(digest, &bytes, actor).await?;
-        drop(place);
-        let description = plugin.description();
+        let hidden = self.shared.catalogue().hidden(digest);
+        let (record, mut appends) = match hidden {
+            // It was taken in before, and its bytes are there.
+            Some(record) => (record, Vec::new()),
+            None => self.take_in(digest, &bytes, actor).await?,
+        };
         let record = PluginRecord {
-            name: description.name.clone(),
-            version: description.version.clone(),
-            size_bytes: bytes.len() as u64,
-            chunks: 0,
             hidden: false,
             by: actor.name.clone(),
-            fuel_per_tick: Some(found.fuel_per_tick),
+            ..record
         };
-        self.shared.catalogue().prepare(plugin.clone());
-        let _writing = self.writing.lock().await;
         let answer = format!("version {} was taken in", record.version);
         let entry = AuditEntry::new(
             actor,
@@ -190,22 +202,26 @@ impl Control {
             Some(digest.to_string()),
             Ok(answer),
         );
-        let mut appends = vec![entry.message()];
-        let (messages, chunks) = chunk_messages(digest, &bytes);
-        appends.extend(messages);
-        appends.push(manifest_message(digest, &PluginRecord { chunks, ..record }));
-        self.append(appends).await?;
-        self.seen(|c| c.info(digest).is_some()).await?;
-        let plugin = self
-            .shared
-            .catalogue()
-            .info(digest)
-            .ok_or_else(|| self.not_seen())?;
+        appends.insert(0, entry.message());
+        appends.push(manifest_message(digest, &record));
+        let written = match self.append(appends).await {
+            Ok(()) => self.read_to_end().await,
+            Err(error) => Err(error),
+        };
+        self.shared.catalogue().unprepare(digest);
+        written?;
+        let plugin = self.shared.catalogue().info(digest);
+        let plugin = plugin.ok_or_else(|| {
+            let message = format!(
+                "plugin sha256:{digest} was removed by another while it was taken in; send it again"
+            );
+            ControlError::Busy { message }
+        })?;
         tracing::info!(
             plugin = plugin.name,
             version = plugin.version,
             digest = plugin.digest,
-            fuel_per_tick = found.fuel_per_tick,
+            fuel_per_tick = record.fuel_per_tick,
             by = actor.name,
             "plugin uploaded"
         );
@@ -213,6 +229,31 @@ impl Control {
             plugin,
             created: true,
         })
+    }
+
+    /// What is to be written of one that stands the trials.
+    async fn take_in(
+        &self,
+        digest: Digest,
+        bytes: &Bytes,
+        actor: &Actor,
+    ) -> Result<(PluginRecord, Vec<Append>), ControlError> {
+        let place = self.uploads.places.acquire().await;
+        let (plugin, found) = self.load_and_try(digest, bytes, actor).await?;
+        drop(place);
+        let description = plugin.description();
+        let (messages, chunks) = chunk_messages(digest, bytes);
+        let record = PluginRecord {
+            name: description.name.clone(),
+            version: description.version.clone(),
+            size_bytes: bytes.len() as u64,
+            chunks,
+            hidden: false,
+            by: actor.name.clone(),
+            fuel_per_tick: Some(found.fuel_per_tick),
+        };
+        self.shared.catalogue().prepare(plugin);
+        Ok((record, messages))
     }
 
     /// Checks, compiles and describes it, while the ticks are read on which it is tried then.
@@ -230,11 +271,8 @@ impl Control {
         let plugin = loaded?.map_err(|e| ControlError::refused_plugin(digest, &e))?;
         let recent = recent?;
         let tried = plugin.clone();
-        let found = blocking(move || {
-            let defaults = tried.description().resolve(&Map::new());
-            let defaults = defaults.expect("a description's own defaults fit it");
-            conform(&tried, &defaults, recent.as_ref())
-        });
+        let found =
+            blocking(move || conform(&tried, &tried.description().defaults(), recent.as_ref()));
         let found = found.await?.map_err(LoadError::from);
         let found = found.map_err(|e| ControlError::refused_plugin(digest, &e))?;
         Ok((plugin, found))

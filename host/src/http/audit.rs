@@ -9,7 +9,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     App,
     auth::{Caller, ToAdminister},
-    blocking,
     body::{Limit, Query},
     problem::Problem,
 };
@@ -69,7 +68,7 @@ pub(super) async fn list(
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<AuditEntries>, Problem> {
     let (below, limit) = (query.cursor.map(|below| below.0), query.limit.0);
-    let page = blocking(move || app.control.audit_log(below, limit)).await?;
+    let page = app.control.audit_log(below, limit).await?;
     Ok(Json(AuditEntries {
         entries: page.entries,
         next_cursor: page.next.map(|below| below.to_string()),

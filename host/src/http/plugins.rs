@@ -183,7 +183,7 @@ pub(super) async fn list(
 /// Gives one plugin.
 #[utoipa::path(
     get, path = "/v1/plugins/{name}", tag = "plugins", operation_id = "get_plugin",
-    params(("name" = String, Path, description = "its name, which means the newest upload of it, or its digest")),
+    params(("name" = String, Path, description = "its name, which means the newest upload of it, `NAME@VERSION`, or its digest")),
     responses(
         (status = 200, description = "the plugin", body = PluginInfo),
         (status = 401, description = "reading is closed and no known token was sent", body = Problem, content_type = "application/problem+json"),

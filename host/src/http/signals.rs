@@ -171,49 +171,55 @@ pub(super) async fn get(
     let parsed: SignalId = id
         .parse()
         .map_err(|error| Problem::of_field(BAD_REQUEST, "id", format!("{error}")))?;
-    match blocking(move || explained(&app, &parsed)).await? {
-        Some(signal) => Ok(json(signal)),
-        None => Err(Problem::new(
+    let reading = app.clone();
+    let Some(bytes) = blocking(move || reading.view().signal(&parsed)).await? else {
+        return Err(Problem::new(
             NOT_FOUND,
             format!(
                 "signal {id:?} is not here; there is none, or it is older than those that are kept"
             ),
-        )),
-    }
+        ));
+    };
+    let explanation = match serde_json::from_slice::<Signal>(&bytes) {
+        Ok(signal) => explain(&app, signal).await?,
+        Err(_) => None,
+    };
+    Ok(json(explained(bytes, explanation.as_ref())))
 }
 
 /// The signal's own bytes, with what led to it behind them.
-fn explained(app: &App, id: &SignalId) -> Result<Option<Vec<u8>>, ViewError> {
-    let Some(mut bytes) = app.view().signal(id)? else {
-        return Ok(None);
-    };
-    let explanation = match serde_json::from_slice::<Signal>(&bytes) {
-        Ok(signal) => explain(app, &signal)?,
-        Err(_) => None,
-    };
-    if bytes.pop_if(|last| *last == b'}').is_some() {
-        bytes.extend_from_slice(b",\"provenance\":");
-        serde_json::to_writer(&mut bytes, &explanation).expect("writing to memory");
-        bytes.push(b'}');
+fn explained(mut signal: Vec<u8>, explanation: Option<&Explanation>) -> Vec<u8> {
+    if signal.pop_if(|last| *last == b'}').is_some() {
+        signal.extend_from_slice(b",\"provenance\":");
+        serde_json::to_writer(&mut signal, &explanation).expect("writing to memory");
+        signal.push(b'}');
     }
-    Ok(Some(bytes))
+    signal
 }
 
-fn explain(app: &App, signal: &Signal) -> Result<Option<Explanation>, ViewError> {
+async fn explain(app: &Arc<App>, signal: Signal) -> Result<Option<Explanation>, Problem> {
     let place = (signal.offset, signal.row);
-    let provenance = (app.control).provenance(
-        &signal.params_digest,
-        &signal.symbol,
-        signal.partition,
-        place,
-    );
-    let provenance = match provenance {
+    let (digest, symbol) = (&signal.params_digest, signal.symbol.clone());
+    let asked = app
+        .control
+        .provenance(digest, symbol, signal.partition, place);
+    let provenance = match asked.await {
         Ok(provenance) => provenance,
         Err(error) => {
             tracing::warn!(%error, id = signal.id, "signal not explained");
             return Ok(None);
         }
     };
+    let app = app.clone();
+    let values = blocking(move || values_up_to(&app, &signal, place)).await?;
+    Ok(Some(Explanation { provenance, values }))
+}
+
+fn values_up_to(
+    app: &App,
+    signal: &Signal,
+    place: (u64, u32),
+) -> Result<Vec<Box<RawValue>>, ViewError> {
     // They are kept by time; those behind the signal are passed over here.
     let newest = app.view().values(&PointsQuery {
         symbol: signal.symbol.clone(),
@@ -225,10 +231,7 @@ fn explain(app: &App, signal: &Signal) -> Result<Option<Explanation>, ViewError>
     let values = newest.into_iter().filter(|value| is_up_to(value, place));
     let values =
         values.filter_map(|value| RawValue::from_string(String::from_utf8(value).ok()?).ok());
-    Ok(Some(Explanation {
-        provenance,
-        values: values.take(VALUES).collect(),
-    }))
+    Ok(values.take(VALUES).collect())
 }
 
 fn is_up_to(value: &[u8], last: (u64, u32)) -> bool {

@@ -14,7 +14,6 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     App,
     auth::{Caller, ToDeploy, ToRead},
-    blocking,
     body::{JsonBody, Limit, NoParameters, Query},
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
@@ -114,7 +113,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     JsonBody(request): JsonBody<StrategyRequest>,
 ) -> Result<Response, Problem> {
-    let precondition = precondition(&app, &id, &headers)?;
+    let precondition = precondition(&headers)?;
     let (strategy, created) = app
         .control
         .put_strategy(&id, request, precondition, &caller.actor())
@@ -151,7 +150,7 @@ pub(super) async fn remove(
     _: Query<NoParameters>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let precondition = precondition(&app, &id, &headers)?;
+    let precondition = precondition(&headers)?;
     app.control
         .remove_strategy(&id, precondition, &caller.actor())
         .await?;
@@ -220,8 +219,7 @@ pub(super) async fn shadow(
     Path(id): Path<String>,
     _: Query<NoParameters>,
 ) -> Result<Json<ShadowReport>, Problem> {
-    let report = blocking(move || app.control.shadow_report(&id)).await?;
-    Ok(Json(report))
+    Ok(Json(app.control.shadow_report(id).await?))
 }
 
 fn not_found(id: &str) -> Problem {
@@ -239,22 +237,17 @@ fn etag_header(strategy: &StrategyInfo) -> [(HeaderName, HeaderValue); 1] {
     )]
 }
 
-/// Of several etags in If-Match, the one that the strategy has now.
-fn precondition(app: &App, id: &str, headers: &HeaderMap) -> Result<Precondition, Problem> {
-    let mut wanted = etags(headers, header::IF_MATCH)?;
+fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
+    let wanted = etags(headers, header::IF_MATCH)?;
     let unwanted = etags(headers, header::IF_NONE_MATCH)?;
-    match (wanted.len(), unwanted.as_slice()) {
-        (0, []) => Ok(Precondition::Any),
-        (0, [star]) if star == "*" => Ok(Precondition::Absent),
-        (0, _) => Err(Problem::new(
+    match (wanted.as_slice(), unwanted.as_slice()) {
+        ([], []) => Ok(Precondition::Any),
+        ([], [star]) if star == "*" => Ok(Precondition::Absent),
+        ([], _) => Err(Problem::new(
             BAD_REQUEST,
             "If-None-Match is not *; a write takes * only, which means: where it does not exist",
         )),
-        (_, []) => {
-            let now = app.control.strategy(id).map(|strategy| strategy.etag);
-            let at = wanted.iter().position(|etag| Some(etag) == now.as_ref());
-            Ok(Precondition::Exists(wanted.swap_remove(at.unwrap_or(0))))
-        }
+        (_, []) => Ok(Precondition::Exists(wanted)),
         _ => Err(Problem::new(
             BAD_REQUEST,
             "If-Match and If-None-Match are both given; use one of them",

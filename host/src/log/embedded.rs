@@ -13,11 +13,12 @@ mod reader;
 mod retention;
 mod row;
 mod schema;
+mod sole;
 mod writer;
 
 use super::{
-    Append, Appended, Bounds, Group, Log, LogError, MAX_VALUE_BYTES, Member, Offset, Reader, Start,
-    Topic,
+    Append, Appended, Bounds, Group, Log, LogError, MAX_VALUE_BYTES, Member, Offset, Reader,
+    SoleWriter, Start, Topic,
 };
 use checkpoint::Checkpoints;
 use file::Connections;
@@ -91,6 +92,8 @@ struct Shared {
     places: Places,
     connections: Connections,
     seats: Seats,
+    /// Which sole writer is the newest.
+    sole: Mutex<u64>,
     requests: mpsc::Sender<Request>,
     queued_bytes: AtomicUsize,
     queue_bytes: usize,
@@ -114,6 +117,7 @@ impl EmbeddedLog {
             places: opened.places,
             connections: opened.connections,
             seats: Seats::default(),
+            sole: Mutex::default(),
             requests,
             queued_bytes: AtomicUsize::new(0),
             queue_bytes: options.queue_bytes,
@@ -229,6 +233,10 @@ impl Log for EmbeddedLog {
     fn keep_from(&self, topic: Topic, partition: u32, offset: Offset) {
         // The error is of a partition that there is not.
         let _ = self.set_floor(topic, partition, offset);
+    }
+
+    fn sole_writer(&self) -> Result<Box<dyn SoleWriter>, LogError> {
+        Ok(Box::new(sole::Sole::take(&self.shared)))
     }
 
     fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {

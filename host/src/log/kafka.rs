@@ -11,7 +11,9 @@ mod input;
 mod lease;
 mod member;
 mod reader;
+mod sole;
 mod topics;
+mod transaction;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod wait;
 mod wire;
@@ -21,7 +23,10 @@ use std::{sync::Arc, time::Duration};
 use appender::Appender;
 use cluster::{Cluster, Watch};
 
-use super::{Append, Appended, Bounds, Group, Log, LogError, Member, Offset, Reader, Start, Topic};
+use super::{
+    Append, Appended, Bounds, Group, Log, LogError, Member, Offset, Reader, SoleWriter, Start,
+    Topic,
+};
 
 /// How to reach a cluster, and how this log lies on it.
 #[derive(Clone, Debug)]
@@ -129,6 +134,10 @@ impl Log for KafkaLog {
             Arc::clone(&self.cluster),
             group,
         )?))
+    }
+
+    fn sole_writer(&self) -> Result<Box<dyn SoleWriter>, LogError> {
+        Ok(Box::new(sole::Sole::take(Arc::clone(&self.cluster))?))
     }
 
     fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {

@@ -97,7 +97,7 @@ pub fn check(bytes: &[u8]) -> Result<(), CheckError> {
 }
 
 fn malformed(error: &wasmparser::BinaryReaderError) -> CheckError {
-    CheckError::Malformed(super::runtime::clean(&error.to_string(), 300))
+    CheckError::Malformed(super::store::clean(&error.to_string(), 300))
 }
 
 /// Reads the structure without validating it, so that the contract's version is told first and the counts are
@@ -148,7 +148,7 @@ fn check_names(bytes: &[u8]) -> Result<(), CheckError> {
                 for import in imports {
                     let name = import.map_err(|e| malformed(&e))?.name.name;
                     if !allowed(name) {
-                        refused_import.get_or_insert_with(|| super::runtime::clean(name, 200));
+                        refused_import.get_or_insert_with(|| super::store::clean(name, 200));
                     }
                 }
             }

@@ -16,14 +16,14 @@ use sha2::Sha256;
 use wasmtime::Engine;
 
 use self::child::{LIMITS_FAILED, OK, REFUSED, SEALED};
-use super::runtime::{Digest, clean};
+use super::{digest::Digest, store::clean};
 
 pub use self::child::compile_child;
 
 /// What compiling one component may take; grows with its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// CPU seconds, and the same of wall-clock time six times over.
+    /// CPU seconds; of wall-clock time it has many times that.
     pub cpu_seconds: u64,
     /// Address space in bytes.
     pub memory_bytes: u64,
@@ -41,8 +41,9 @@ impl CompileLimits {
     }
 }
 
-/// Wall-clock time that the child has for its CPU time: it gives way to whoever trades.
-const PATIENCE: u64 = 6;
+/// Wall-clock time that the child has for its CPU time: it gives way to whoever trades, and cannot wait for anything but
+/// its turn.
+const PATIENCE: u64 = 20;
 
 /// Runs the compiling child and keeps what it made.
 #[derive(Clone, Debug)]

@@ -8,7 +8,8 @@ use wasmtime::{Engine, Store, Trap};
 use super::{
     bindings::{Batch, Configuration, Output, ParamValue, Plugin, PluginDescription, PluginPre},
     result::{check_output, check_state},
-    runtime::{Limits, State, clean, epochs},
+    runtime::{Limits, epochs},
+    store::{State, clean},
 };
 
 /// Host-side bytes that one call may make the host allocate for what it passes.
@@ -33,10 +34,12 @@ pub enum Failure {
     #[error("trapped: {0}")]
     Trapped(String),
     /// It used up its fuel.
-    #[error("used more than its {budget} fuel for one row; do less work for each tick")]
+    #[error("used more than its {budget} fuel {}", of_rows(.rows))]
     Fuel {
         /// What it had.
         budget: u64,
+        /// For how many rows; none for what is no batch.
+        rows: Option<usize>,
     },
     /// It asked for more memory than it may have, and gave up.
     #[error("asked for more than its {limit_bytes} bytes of memory; keep less state")]
@@ -45,7 +48,7 @@ pub enum Failure {
         limit_bytes: usize,
     },
     /// It ran past the wall-clock backstop.
-    #[error("ran for more than {millis} ms in one call")]
+    #[error("ran for more than {millis} ms in one call; do less work in it")]
     Deadline {
         /// The backstop.
         millis: u64,
@@ -53,6 +56,15 @@ pub enum Failure {
     /// It returned what cannot be.
     #[error("returned nonsense: {0}")]
     Nonsense(String),
+}
+
+fn of_rows(rows: &Option<usize>) -> String {
+    match rows {
+        // A single event is a row of its own.
+        Some(0 | 1) => "for one row; do less work for each tick".to_owned(),
+        Some(rows) => format!("for {rows} rows; do less work for each tick"),
+        None => "in one call; do less work in it".to_owned(),
+    }
 }
 
 impl Failure {
@@ -121,7 +133,7 @@ impl Instance {
                 plugin,
                 limits,
             }),
-            Err(error) => Err(failure(&mut store, &limits, budget, &error)),
+            Err(error) => Err(failure(&mut store, &limits, (budget, None), &error)),
         }
     }
 
@@ -175,7 +187,7 @@ impl Instance {
     ) -> Result<(Output, u64), Failure> {
         let (rows, wanted) = (batch.symbol.len(), batch.wanted.len());
         let before = self.fuel_used;
-        let output = self.call(fuel, |plugin, store| {
+        let output = self.call((fuel, Some(rows)), |plugin, store| {
             plugin.wigwag_plugin_strategy().call_on_batch(store, batch)
         })?;
         check_output(&output, rows, wanted, series)?;
@@ -275,28 +287,27 @@ impl Instance {
         symbols: usize,
         call: impl FnOnce(&Plugin, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
-        self.call(
-            self.limits.row_fuel.saturating_mul(1 + symbols as u64),
-            call,
-        )
+        let budget = self.limits.row_fuel.saturating_mul(1 + symbols as u64);
+        self.call((budget, None), call)
     }
 
     fn call_once<T>(
         &mut self,
         call: impl FnOnce(&Plugin, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
-        self.call(start_budget(&self.limits), call)
+        self.call((start_budget(&self.limits), None), call)
     }
 
+    /// A call on a budget, which is for so many rows.
     fn call<T>(
         &mut self,
-        budget: u64,
+        (budget, rows): (u64, Option<usize>),
         call: impl FnOnce(&Plugin, &mut Store<State>) -> wasmtime::Result<T>,
     ) -> Result<T, Failure> {
         arm(&mut self.store, &self.limits, budget);
         let answer = call(&self.plugin, &mut self.store);
         self.fuel_used += budget.saturating_sub(self.store.get_fuel().unwrap_or(0));
-        answer.map_err(|error| failure(&mut self.store, &self.limits, budget, &error))
+        answer.map_err(|error| failure(&mut self.store, &self.limits, (budget, rows), &error))
     }
 }
 
@@ -313,12 +324,12 @@ fn arm(store: &mut Store<State>, limits: &Limits, budget: u64) {
 fn failure(
     store: &mut Store<State>,
     limits: &Limits,
-    budget: u64,
+    (budget, rows): (u64, Option<usize>),
     error: &wasmtime::Error,
 ) -> Failure {
     let state = store.data_mut();
     match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => Failure::Fuel { budget },
+        Some(Trap::OutOfFuel) => Failure::Fuel { budget, rows },
         Some(Trap::Interrupt) => Failure::Deadline {
             millis: u64::try_from(limits.deadline.as_millis()).unwrap_or(u64::MAX),
         },

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,9 +9,8 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest as _, Sha256};
 use wasmtime::{
-    Config, Engine, OptLevel, ResourceLimiter,
+    Config, Engine, OptLevel,
     component::{Component, HasSelf, Linker},
 };
 
@@ -22,43 +20,11 @@ use super::{
     compile::{CompileError, Compiler},
     conformance::ConformanceError,
     description::{Description, DescriptionError},
-    instance::{Failure, Instance, LogLevel, LogLine},
+    digest::Digest,
+    instance::{Failure, Instance},
+    store::State,
     wasi,
 };
-
-/// SHA-256 of a component's bytes: its identity.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest([u8; 32]);
-
-impl Digest {
-    /// The digest of these bytes.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{self}")
-    }
-}
-
-impl FromStr for Digest {
-    type Err = hex::FromHexError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text.strip_prefix("sha256:").unwrap_or(text), &mut bytes)?;
-        Ok(Self(bytes))
-    }
-}
 
 /// What an instance may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,123 +49,11 @@ impl Default for Limits {
     }
 }
 
+/// The stack of a component's calls: a quarter of a thread's, of which the host needs some too.
+const STACK_BYTES: usize = 512 << 10;
+
 /// How often the deadline's clock ticks.
 const EPOCH: Duration = Duration::from_millis(20);
-
-/// Bytes of standard error and of log kept of one call.
-const MAX_STDERR_BYTES: usize = 4096;
-const MAX_LOG_LINES: usize = 100;
-const MAX_LOG_LINE_BYTES: usize = 1024;
-
-/// What the store of an instance holds for the host.
-pub(super) struct State {
-    memory_bytes: usize,
-    memory_limit: usize,
-    /// Whether growth was refused since the last look.
-    pub(super) memory_refused: bool,
-    pub(super) log: Vec<LogLine>,
-    pub(super) log_dropped: u64,
-    stderr: Vec<u8>,
-}
-
-impl State {
-    pub(super) fn new(limits: &Limits) -> Self {
-        Self {
-            memory_bytes: 0,
-            memory_limit: limits.memory_bytes,
-            memory_refused: false,
-            log: Vec::new(),
-            log_dropped: 0,
-            stderr: Vec::new(),
-        }
-    }
-
-    pub(super) fn write_stderr(&mut self, bytes: impl Iterator<Item = u8>) {
-        let room = MAX_STDERR_BYTES.saturating_sub(self.stderr.len());
-        self.stderr.extend(bytes.take(room));
-    }
-
-    /// What was written to standard error, and forgets it.
-    pub(super) fn take_stderr(&mut self) -> String {
-        clean(
-            &String::from_utf8_lossy(&std::mem::take(&mut self.stderr)),
-            MAX_LOG_LINE_BYTES,
-        )
-    }
-
-    pub(super) const fn memory_bytes(&self) -> usize {
-        self.memory_bytes
-    }
-
-    fn grow(&mut self, current: usize, desired: usize, unit: usize) -> bool {
-        let after = self
-            .memory_bytes
-            .saturating_add(desired.saturating_sub(current).saturating_mul(unit));
-        let fits = after <= self.memory_limit;
-        if fits {
-            self.memory_bytes = after;
-        } else {
-            self.memory_refused = true;
-        }
-        fits
-    }
-}
-
-impl ResourceLimiter for State {
-    fn memory_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(self.grow(current, desired, 1))
-    }
-
-    fn table_growing(
-        &mut self,
-        current: usize,
-        desired: usize,
-        _: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        Ok(self.grow(current, desired, size_of::<u64>()))
-    }
-}
-
-impl bindings::wigwag::plugin::types::Host for State {}
-
-impl bindings::wigwag::plugin::host::Host for State {
-    fn log(&mut self, level: bindings::wigwag::plugin::host::Level, message: String) {
-        use bindings::wigwag::plugin::host::Level;
-        if self.log.len() >= MAX_LOG_LINES {
-            self.log_dropped += 1;
-            return;
-        }
-        let level = match level {
-            Level::Debug => LogLevel::Debug,
-            Level::Info => LogLevel::Info,
-            Level::Warn => LogLevel::Warn,
-            Level::Error => LogLevel::Error,
-        };
-        self.log.push(LogLine {
-            level,
-            message: clean(&message, MAX_LOG_LINE_BYTES),
-        });
-    }
-}
-
-/// Text from a plugin, without control characters and cut to a length.
-pub(super) fn clean(text: &str, max_bytes: usize) -> String {
-    let mut clean = String::with_capacity(text.len().min(max_bytes));
-    for c in text.trim().chars() {
-        let c = if c.is_control() { ' ' } else { c };
-        if clean.len() + c.len_utf8() > max_bytes {
-            clean.push('…');
-            break;
-        }
-        clean.push(c);
-    }
-    clean
-}
 
 /// The engine under which all plugins of a process run. Cheap to clone.
 #[derive(Clone)]
@@ -234,7 +88,7 @@ pub(super) fn engine() -> wasmtime::Result<Engine> {
         .cranelift_opt_level(OptLevel::Speed)
         // The host lets no not-a-number in or out; canonicalising each costs 60 %.
         .cranelift_nan_canonicalization(false)
-        .max_wasm_stack(512 << 10);
+        .max_wasm_stack(STACK_BYTES);
     Engine::new(&config)
 }
 
@@ -338,10 +192,13 @@ impl Runtime {
         let component =
             deserialize(&self.engine, &artefact).map_err(|e| LoadError::Link(format!("{e:#}")))?;
         let pre = link(&self.engine, &component).map_err(|e| LoadError::Link(format!("{e:#}")))?;
-        let mut instance =
-            Instance::start(&self.engine, &pre, self.limits).map_err(LoadError::Describe)?;
-        let described = instance.describe().map_err(LoadError::Describe)?;
-        let description = Description::try_from(described)?;
+        let describe = || Instance::start(&self.engine, &pre, self.limits)?.describe();
+        let described = match describe() {
+            // The wall clock may have struck because the machine stood still.
+            Err(Failure::Deadline { .. }) => describe(),
+            described => described,
+        };
+        let description = Description::try_from(described.map_err(LoadError::Describe)?)?;
         Ok(Arc::new(Plugin {
             engine: self.engine.clone(),
             pre,

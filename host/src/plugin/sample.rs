@@ -4,10 +4,14 @@ use std::ops::Range;
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
-use super::bindings::{
-    EconomicIndicator, Event, EventBody, EventKinds, EventSide, MarketData, NewsSentiment,
-    OrderBook,
+use super::{
+    bindings::{
+        EconomicIndicator, Event, EventBody, EventKinds, EventSide, MarketData, NewsSentiment,
+        OrderBook,
+    },
+    columns::TickColumns,
 };
+use crate::market::Tick;
 
 /// Symbols of made-up ticks.
 pub(super) const SYMBOLS: u32 = 6;
@@ -21,34 +25,10 @@ const HALF_SILENT: usize = 4;
 /// After so many made-up ticks comes an event.
 const EVENT_EVERY: usize = 17;
 
-/// One tick of one symbol.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SampleTick {
-    /// Seconds since the epoch.
-    pub time: f64,
-    /// First price.
-    pub open: f64,
-    /// Highest price.
-    pub high: f64,
-    /// Lowest price.
-    pub low: f64,
-    /// Last price.
-    pub close: f64,
-    /// Pieces traded.
-    pub volume: f64,
-}
-
 /// Ticks of some symbols in one order, and events between them.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    pub(super) names: Vec<String>,
-    pub(super) symbol: Vec<u32>,
-    pub(super) time: Vec<f64>,
-    pub(super) open: Vec<f64>,
-    pub(super) high: Vec<f64>,
-    pub(super) low: Vec<f64>,
-    pub(super) close: Vec<f64>,
-    pub(super) volume: Vec<f64>,
+    pub(super) ticks: TickColumns,
     events: Vec<SampleEvent>,
     /// Of each unit, a tick or an event: how many ticks and events are before it.
     units: Vec<(usize, usize)>,
@@ -118,7 +98,8 @@ impl Sample {
                 FLAT => 0.0,
                 _ => dice.random_range(0.0..1.0),
             };
-            let tick = SampleTick {
+            let tick = Tick {
+                symbol: format!("MADE{symbol}").into(),
                 time: 1_700_000_000.0 + n as f64 * 0.25,
                 open,
                 high: open.max(close) + reach,
@@ -127,38 +108,25 @@ impl Sample {
                 volume: f64::from(dice.random_range(0..5_u32)) * 100.0,
             };
             if n % EVENT_EVERY == EVENT_EVERY - 1 {
-                sample.push_event(n / EVENT_EVERY, symbol as u32, tick.time, close);
+                sample.push_event(n / EVENT_EVERY, &tick);
             }
-            sample.push(&format!("MADE{symbol}"), tick);
+            sample.push(&tick);
         }
         sample
     }
 
     /// Adds a tick.
-    pub fn push(&mut self, symbol: &str, tick: SampleTick) {
-        let known = self.names.iter().position(|name| name == symbol);
-        let number = known.unwrap_or_else(|| {
-            self.names.push(symbol.to_owned());
-            self.names.len() - 1
-        });
+    pub fn push(&mut self, tick: &Tick<'_>) {
         self.units.push((self.len(), self.events.len()));
-        self.symbol.push(number as u32);
-        self.time.push(tick.time);
-        self.open.push(tick.open);
-        self.high.push(tick.high);
-        self.low.push(tick.low);
-        self.close.push(tick.close);
-        self.volume.push(tick.volume);
+        self.ticks.push(tick);
     }
 
-    /// The `n`-th event: each kind in turn. A symbol that is not there yet has none.
-    fn push_event(&mut self, n: usize, symbol: u32, time: f64, price: f64) {
+    /// The `n`-th event, at the tick before which it happens: each kind in turn. A symbol that is not there yet has none.
+    fn push_event(&mut self, n: usize, tick: &Tick<'_>) {
         let kind = Kind::ALL[n % Kind::ALL.len()];
-        let name = format!("MADE{symbol}");
-        let number = self.names.iter().position(|known| *known == name);
         let symbol = match kind {
             Kind::EconomicIndicator => None,
-            _ => number.map(|number| number as u32),
+            _ => self.ticks.number_of(&tick.symbol),
         };
         if symbol.is_none() && kind != Kind::EconomicIndicator {
             return;
@@ -167,9 +135,9 @@ impl Sample {
         self.events.push(SampleEvent {
             row: self.len(),
             symbol,
-            time,
+            time: tick.time,
             kind,
-            price,
+            price: tick.close,
         });
     }
 
@@ -177,16 +145,8 @@ impl Sample {
     #[must_use]
     pub fn beginning(&self, ticks: usize) -> Self {
         let mut beginning = Self::default();
-        for n in 0..ticks.min(self.len()) {
-            let tick = SampleTick {
-                time: self.time[n],
-                open: self.open[n],
-                high: self.high[n],
-                low: self.low[n],
-                close: self.close[n],
-                volume: self.volume[n],
-            };
-            beginning.push(&self.names[self.symbol[n] as usize], tick);
+        for row in 0..ticks.min(self.len()) {
+            beginning.push(&self.ticks.tick(row));
         }
         beginning
     }
@@ -194,13 +154,13 @@ impl Sample {
     /// How many ticks there are.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.symbol.len()
+        self.ticks.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.symbol.is_empty()
+        self.ticks.is_empty()
     }
 
     /// How many ticks and events there are.
@@ -226,13 +186,13 @@ impl Sample {
 
     /// One above the greatest number of a symbol among the first units.
     pub(super) fn symbols_before(&self, unit: usize) -> u32 {
-        let rows = &self.symbol[..self.rows_before(unit)];
+        let rows = &self.ticks.symbol[..self.rows_before(unit)];
         rows.iter().max().map_or(0, |symbol| symbol + 1)
     }
 
     /// Which symbols have a tick or an event among these units.
     pub(super) fn touched(&self, units: Range<usize>) -> Vec<bool> {
-        let mut touched = vec![false; self.names.len()];
+        let mut touched = vec![false; self.ticks.names.len()];
         for unit in units {
             let (row, event) = self.units[unit];
             let is_event = self
@@ -241,7 +201,7 @@ impl Sample {
                 .map_or(row == self.len(), |(next, _)| *next == row);
             let symbol = match is_event {
                 true => self.events[event].symbol,
-                false => Some(self.symbol[row]),
+                false => Some(self.ticks.symbol[row]),
             };
             if let Some(symbol) = symbol {
                 touched[symbol as usize] = true;
@@ -289,15 +249,15 @@ mod tests {
     fn made_up_ticks_are_the_same_each_time_and_valid() {
         let (sample, again) = (Sample::generated(7, 600), Sample::generated(7, 600));
         assert_eq!(format!("{sample:?}"), format!("{again:?}"));
-        assert_eq!((sample.len(), sample.names.len()), (600, 6));
+        assert_eq!((sample.len(), sample.ticks.names.len()), (600, 6));
         assert!(sample.events.len() > 30);
         for n in 0..sample.len() {
-            let (open, close) = (sample.open[n], sample.close[n]);
+            let tick = sample.ticks.tick(n);
             assert!(
-                sample.low[n] > 0.0 && sample.low[n] <= open.min(close),
+                tick.low > 0.0 && tick.low <= tick.open.min(tick.close),
                 "{n}"
             );
-            assert!(sample.high[n] >= open.max(close), "{n}");
+            assert!(tick.high >= tick.open.max(tick.close), "{n}");
         }
         let silent = sample.touched(sample.units() * 17 / 24..sample.units() * 19 / 24);
         assert_eq!(silent.iter().filter(|touched| !**touched).count(), 3);

@@ -12,7 +12,7 @@ use wasmtime::{
     },
 };
 
-use super::runtime::State;
+use super::store::State;
 
 /// Every WASI resource that a plugin can hold: it stands for nothing.
 struct Nothing;

@@ -3,8 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod changes;
 mod desk;
 mod guide;
+#[path = "../hostile/made.rs"]
+#[allow(dead_code, reason = "shared with the hostile suite")]
+mod made;
 mod mistakes;
 mod templates;
 

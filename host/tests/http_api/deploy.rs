@@ -213,6 +213,23 @@ async fn a_wrong_definition_is_refused_by_field() {
         let found = problem["errors"][0]["field"].as_str().unwrap();
         assert!(found.starts_with(field), "{body}: {problem}");
     }
+    // However much is wrong, what is told of it is bounded.
+    let symbols: Vec<_> = (0..9_000).map(|n| format!("no {n}")).collect();
+    let params: serde_json::Map<String, Value> = (0..9_000)
+        .map(|n| (format!("p{n}"), "long".repeat(20).into()))
+        .collect();
+    let body = json!({"plugin": "ma", "symbols": symbols, "params": params});
+    let problem = refused(put(&server, "mine", &body), 422, "\"no 0\"").await;
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 40);
+    let long = json!({"plugin": "ma", "params": {"period": "x".repeat(100_000)}});
+    let problem = refused(
+        put(&server, "mine", &long),
+        422,
+        "parameter \"period\" is \"xxx",
+    )
+    .await;
+    assert!(problem["detail"].as_str().unwrap().len() < 300, "{problem}");
+
     let typed = |content_type: &str, text: &'static str| {
         let request = deployer(&server, Method::PUT, "/v1/strategies/mine");
         request.header("Content-Type", content_type).body(text)

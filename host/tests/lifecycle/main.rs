@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod audit;
+#[path = "../hostile/made.rs"]
+#[allow(dead_code, reason = "shared with the hostile suite")]
+mod made;
 mod provenance;
 mod quarantine;
 #[path = "../support/service.rs"]
@@ -13,6 +16,7 @@ mod shadow;
 #[path = "../support/mod.rs"]
 mod support;
 mod upload;
+mod versions;
 
 use serde_json::Value;
 

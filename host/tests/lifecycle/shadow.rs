@@ -120,4 +120,8 @@ async fn check_report(service: &Service, report: &Value) {
     for difference in differences {
         assert!(difference["live"] != difference["shadow"], "{difference}");
     }
+    let time = |d: &Value| d["timestamp"].as_f64().unwrap();
+    assert!(differences.is_sorted_by(|a, b| time(a) >= time(b)));
+    let of_one = |d: &Value| d["partition"] == differences[0]["partition"];
+    assert!(!differences.iter().all(of_one), "of all partitions");
 }

@@ -3,9 +3,10 @@
 
 mod kill;
 mod messages;
+mod sole;
 mod steps;
 
-pub(crate) use {kill::*, messages::*, steps::*};
+pub(crate) use {kill::*, messages::*, sole::*, steps::*};
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -81,6 +82,8 @@ macro_rules! conformance {
             a_successor_shuts_its_predecessor_out,
             steps_and_plain_appends_do_not_disturb_each_other,
             a_reader_beside_the_writer_sees_every_step_once_and_in_order,
+            a_sole_writer_shuts_out_the_one_before,
+            of_sole_writers_at_once_each_knows_what_the_others_wrote,
         );
     };
     (@claims $module:ident, $fixture:ty, $($claim:ident,)*) => {

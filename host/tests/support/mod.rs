@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use wigwag::{
     engine::{Outputs, Partition},
     log::{Messages, Offset, Topic},
+    offline,
     plugin::{BUILT_IN, Compiler, Digest, Limits, Plugin, Runtime},
-    strategy::{Input, Strategy},
+    strategy::Strategy,
 };
 
 /// A plugin that misbehaves as it is told.
@@ -58,15 +59,7 @@ pub(crate) fn strategy(id: &str, plugin_name: &str, params: Value) -> Arc<Strate
         .expect("acceptable parameters");
     Arc::new(Strategy {
         id: id.to_owned(),
-        plugin: plugin_name.to_owned(),
-        plugin_digest: plugin.digest().to_string(),
-        params_digest: Strategy::digest_of(&params),
-        params,
-        symbols: None,
-        input: Input::Ticks,
-        values_interval_ms: 0,
-        enabled: true,
-        version: 1,
+        ..offline::strategy(&plugin, params)
     })
 }
 

@@ -51,6 +51,7 @@ impl ReadOnlyLog {
             places: Places::new(partitions),
             connections,
             seats: Seats::default(),
+            sole: Mutex::default(),
             requests,
             queued_bytes: AtomicUsize::new(0),
             queue_bytes: 0,

@@ -50,14 +50,20 @@ enum Outcome {
     Unknown,
 }
 
+/// What the transactions of an id write to.
+#[derive(Clone, Debug)]
+pub(super) struct Writes {
+    /// Topics with their partitions.
+    pub(super) topics: Vec<(String, Vec<i32>)>,
+    /// Whose position they commit, where they do.
+    pub(super) group: Option<String>,
+}
+
 /// Looks for hanging transactions of one transactional id.
 pub(super) struct Hanging {
     brokers: String,
     id: String,
-    /// Whose position it may have committed.
-    group: String,
-    /// Where it may have written: topics with their partitions.
-    written: Vec<(String, Vec<i32>)>,
+    writes: Writes,
     told: Option<Told>,
     decisions: Arc<Decisions>,
 }
@@ -74,8 +80,7 @@ impl Hanging {
         options: &Options,
         decisions: &Arc<Decisions>,
         id: &str,
-        group: String,
-        written: Vec<(String, Vec<i32>)>,
+        writes: &Writes,
     ) -> Option<Self> {
         if !plain(options) {
             return None;
@@ -90,8 +95,7 @@ impl Hanging {
         Some(Self {
             brokers: options.brokers.clone(),
             id: id.to_owned(),
-            group,
-            written,
+            writes: writes.clone(),
             told,
             decisions: Arc::clone(decisions),
         })
@@ -128,11 +132,11 @@ impl Hanging {
 
     /// What was written to, by the broker that leads it.
     fn leaders(&self) -> Result<BTreeMap<Address, Written>, Failure> {
-        let names: Vec<_> = self
-            .written
+        let Writes { topics, group } = &self.writes;
+        let names: Vec<_> = topics
             .iter()
             .map(|(topic, _)| topic.clone())
-            .chain([POSITIONS.to_owned()])
+            .chain(group.as_ref().map(|_| POSITIONS.to_owned()))
             .collect();
         let metadata = wire::metadata(&self.brokers, &names)?;
         let brokers: HashMap<_, _> = metadata
@@ -145,10 +149,10 @@ impl Hanging {
             let Some(name) = topic.name.as_ref().map(|name| name.0.to_string()) else {
                 continue;
             };
-            let wanted = match self.written.iter().find(|(topic, _)| *topic == name) {
+            let wanted = match topics.iter().find(|(topic, _)| *topic == name) {
                 Some((_, partitions)) => partitions.clone(),
-                None => position(&self.group, topic.partitions.len())
-                    .into_iter()
+                None => (group.iter())
+                    .filter_map(|group| position(group, topic.partitions.len()))
                     .collect(),
             };
             for partition in &topic.partitions {

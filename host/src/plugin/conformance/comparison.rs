@@ -67,12 +67,15 @@ impl Seen {
 }
 
 pub(super) fn place(sample: &Sample, row: usize) -> String {
-    match sample.symbol.get(row) {
-        Some(&symbol) => {
-            let (name, close) = (&sample.names[symbol as usize], sample.close[row]);
-            format!("at tick {row}, of {name} with close {close}")
+    match row < sample.len() {
+        true => {
+            let tick = sample.ticks.tick(row);
+            format!(
+                "at tick {row}, of {} with close {}",
+                tick.symbol, tick.close
+            )
         }
-        None => format!("after {row} ticks"),
+        false => format!("after {row} ticks"),
     }
 }
 

@@ -1,14 +1,11 @@
 //! An instance on its way through the ticks: called in batches of some size, kept, and brought back.
 
-use std::ops::Range;
-
 use super::{
     ConformanceError,
     comparison::{Seen, place},
     failed,
 };
 use crate::plugin::{
-    bindings::{Batch, Columns},
     instance::{Failure, Instance},
     runtime::Plugin,
     sample::Sample,
@@ -34,18 +31,16 @@ pub(super) struct Kept {
 
 impl Walk<'_> {
     pub(super) fn name_all(&mut self) -> Result<(), Failure> {
-        self.name(self.sample.names.len() as u32)
+        self.name(self.sample.ticks.names.len() as u32)
     }
 
     fn name(&mut self, upto: u32) -> Result<(), Failure> {
         if upto <= self.named {
             return Ok(());
         }
-        let names: Vec<&str> = self.sample.names[self.named as usize..upto as usize]
-            .iter()
-            .map(String::as_str)
-            .collect();
-        self.instance.define_symbols(self.named, &names)?;
+        let names = self.sample.ticks.names();
+        let new = &names[self.named as usize..upto as usize];
+        self.instance.define_symbols(self.named, new)?;
         self.named = upto;
         Ok(())
     }
@@ -69,23 +64,8 @@ impl Walk<'_> {
                 .collect(),
         };
         let events = sample.events(self.at..end, description.events);
-        let column = |flag| -> Range<usize> {
-            match description.columns.contains(flag) {
-                true => rows.clone(),
-                false => 0..0,
-            }
-        };
-        let batch = Batch {
-            symbol: &sample.symbol[rows.clone()],
-            time: &sample.time[column(Columns::TIME)],
-            open: &sample.open[column(Columns::OPEN)],
-            high: &sample.high[column(Columns::HIGH)],
-            low: &sample.low[column(Columns::LOW)],
-            close: &sample.close[column(Columns::CLOSE)],
-            volume: &sample.volume[column(Columns::VOLUME)],
-            events: &events,
-            wanted: &wanted,
-        };
+        let read = description.columns;
+        let batch = sample.ticks.batch(rows.clone(), read, &events, &wanted);
         let fuel = (self.plugin.limits().row_fuel).saturating_mul((end - self.at).max(1) as u64);
         let (output, _) = self.instance.on_batch(batch, series, fuel)?;
         self.seen.add(&output, rows.start, &wanted, series);
