@@ -162,7 +162,8 @@ async fn upload(control: &Control, name: &str) {
 }
 
 async fn put(control: &Control, id: &str, request: StrategyRequest) -> String {
-    let put = control.put_strategy(id, request, Precondition::Any, &me());
+    let me = me();
+    let put = control.put_strategy(id, request, Precondition::Any, &me);
     put.await.unwrap().0.etag
 }
 
@@ -261,18 +262,28 @@ async fn whoever_is_tried_for_long_keeps_no_other_change_waiting() {
     let misbehave = Bytes::from_static(MISBEHAVE);
     control.upload(misbehave, &me()).await.unwrap();
     put(&control, "mine", ma(10)).await;
-    let (dear, me) = (request("misbehave", json!({"how": "dear"})), me());
-    let mut slow = Box::pin(control.put_strategy("dear", dear, Precondition::Any, &me));
-    // On its way.
-    assert!(
-        tokio::time::timeout(Duration::from_millis(20), &mut slow)
-            .await
-            .is_err()
-    );
+    let me = me();
+    // One after the other: each takes a hundred thousand steps for each of the ticks on which it is tried.
+    let dear = (0..8).map(|n| {
+        let (control, me) = (&control, &me);
+        async move {
+            let request = request("misbehave", json!({"how": "dear", "at": n}));
+            let id = format!("dear-{n}");
+            control
+                .put_strategy(&id, request, Precondition::Any, me)
+                .await
+        }
+    });
+    let mut dear = Box::pin(futures_util::future::join_all(dear));
+    // On their way.
+    let under_way = tokio::time::timeout(Duration::from_millis(20), &mut dear);
+    assert!(under_way.await.is_err());
     tokio::select! {
         biased;
-        _ = &mut slow => panic!("the removal waited"),
+        _ = &mut dear => panic!("the removal waited for all of them"),
         removed = control.remove_strategy("mine", Precondition::Any, &me) => removed.unwrap(),
     }
-    slow.await.unwrap();
+    for defined in dear.await {
+        defined.unwrap();
+    }
 }

@@ -92,6 +92,15 @@ impl Catalogue {
         (!entry.record.hidden).then(|| self.shown(entry))
     }
 
+    /// Whether a definition's plugin is there, and not removed.
+    pub(super) fn has_shown(&self, definition: &Strategy) -> bool {
+        let digest = definition.plugin_digest.parse();
+        let entry = digest
+            .ok()
+            .and_then(|digest: Digest| self.plugins.get(&digest));
+        entry.is_some_and(|entry| !entry.record.hidden)
+    }
+
     /// A plugin that was removed.
     pub(super) fn hidden(&self, digest: Digest) -> Option<PluginRecord> {
         let record = &self.plugins.get(&digest)?.record;

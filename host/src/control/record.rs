@@ -58,6 +58,13 @@ impl StrategyRecord {
         self
     }
 
+    /// Itself and its shadow, by the field that names the plugin.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = (&'static str, &Strategy)> {
+        let shadow = self.shadow.iter();
+        std::iter::once(("plugin", &*self.strategy))
+            .chain(shadow.map(|shadow| ("shadow.plugin", &*shadow.definition)))
+    }
+
     pub(super) fn etag(&self) -> String {
         let json = serde_json::to_vec(self).expect("a definition is JSON");
         let digest = hex::encode(Sha256::digest(json));

@@ -6,6 +6,7 @@ use super::{
     info::ControlError,
     record::{StrategyRecord, strategy_message, strategy_tombstone},
 };
+use crate::plugin::FieldError;
 
 /// The most strategies.
 const MAX_STRATEGIES: usize = 1_000;
@@ -74,6 +75,18 @@ impl Control {
         let defined = self.define(id, request).await?;
         let decision = |catalogue: &Catalogue| {
             let before = admits(catalogue)?;
+            let gone = defined.plugins().find(|(_, of)| !catalogue.has_shown(of));
+            if let Some((field, of)) = gone {
+                let message = format!(
+                    "plugin {:?} is not here any more, since it was removed meanwhile; upload it again",
+                    of.plugin
+                );
+                let error = FieldError {
+                    field: field.to_owned(),
+                    message,
+                };
+                return Err(ControlError::refused("definition", vec![error]));
+            }
             let version = before.as_ref().map_or(1, |s| s.strategy.version + 1);
             let record = defined.clone().of_version(version);
             if record.strategy.enabled {

@@ -7,7 +7,7 @@ use crate::{
     cases,
     made::{Made, NOTHING, Signals, begin, trigger},
     service::answer,
-    stage::{Expect, check_memory, check_quarantine, run, upload, with_room, with_service},
+    stage::{Expect, check_memory, check_quarantine, run, with_room, with_service},
     support::MISBEHAVE,
 };
 
@@ -84,7 +84,7 @@ fn what_a_plugin_logs_is_bounded_and_cleaned_and_readable() {
     begin("logs-much");
     let made = logs(300, 2, 1500, text.len() as u32).bytes(1500, text);
     with_service(async |service| {
-        let (status, body) = upload(service, made.component()).await;
+        let (status, body) = service.upload(made.component()).await;
         assert_eq!(status, 201, "{body}");
         let digest = body["digest"].as_str().unwrap();
         run(service, "logs-much", digest, &json!({})).await;
@@ -112,7 +112,7 @@ fn what_a_plugin_logs_is_bounded_and_cleaned_and_readable() {
 fn a_plugin_that_misbehaves_in_each_way_is_quarantined_for_it() {
     begin("misbehaves");
     with_service(async |service| {
-        let (status, body) = upload(service, MISBEHAVE.to_vec()).await;
+        let (status, body) = service.upload(MISBEHAVE.to_vec()).await;
         assert!(matches!(status, 200 | 201), "{body}");
         for (how, cause, reason) in [
             ("panic", "trap", "the close is Panic"),
@@ -142,7 +142,7 @@ fn a_plugin_that_misbehaves_in_each_way_is_quarantined_for_it() {
 #[test]
 fn a_dear_strategy_is_refused_by_its_price() {
     with_service(async |service| {
-        let (status, body) = upload(service, MISBEHAVE.to_vec()).await;
+        let (status, body) = service.upload(MISBEHAVE.to_vec()).await;
         assert!(matches!(status, 200 | 201), "{body}");
         let dear = json!({"plugin": "misbehave", "params": {"how": "dear"}});
         let (status, body) = service.put("/v1/strategies/h-dear", &dear).await;
@@ -166,7 +166,7 @@ fn a_dear_strategy_is_refused_by_its_price() {
 fn a_slow_plugin_below_its_limit_changes_nothing_for_the_others() {
     begin("slow");
     with_room(async |service| {
-        let (status, body) = upload(service, MISBEHAVE.to_vec()).await;
+        let (status, body) = service.upload(MISBEHAVE.to_vec()).await;
         assert!(matches!(status, 200 | 201), "{body}");
         run(service, "slow", "misbehave", &json!({"how": "dear"})).await;
         check_memory(service);

@@ -9,7 +9,7 @@ use crate::{
     cases,
     made::{Made, begin},
     service::answer,
-    stage::{Expect, check_memory, upload, with_service},
+    stage::{Expect, check_memory, with_service},
     support::MISBEHAVE,
 };
 
@@ -115,7 +115,7 @@ fn a_compile_bomb_is_refused_within_its_limits() {
     assert!(component.len() < 64_000, "{} bytes", component.len());
     with_service(async |service| {
         let started = Instant::now();
-        let (status, body) = upload(service, component).await;
+        let (status, body) = service.upload(component).await;
         let took = started.elapsed();
         assert_eq!(
             (status, body["stage"].as_str()),

@@ -112,31 +112,10 @@ pub(crate) fn with_service<T>(work: impl AsyncFnOnce(&Service) -> T) -> T {
     shared.runtime.block_on(work(&shared.service))
 }
 
-/// Sends a component, and gives what becomes of it: status and body as of a quick upload.
-pub(crate) async fn upload(service: &Service, bytes: Vec<u8>) -> (u16, Value) {
-    let request = service.request(Method::POST, "/v1/plugins");
-    let request = request.header("Content-Type", "application/wasm");
-    let (status, body) = answer(request.body(bytes)).await;
-    if status != 202 {
-        return (status, body);
-    }
-    let digest = body["digest"].as_str().expect("a digest").to_owned();
-    eventually("the upload", async || {
-        let path = format!("/v1/plugins/uploads/{digest}");
-        let (_, told) = answer(service.anonymous(Method::GET, &path)).await;
-        match told["state"].as_str().expect("a state") {
-            "working" => None,
-            "done" => Some((201, told["plugin"].clone())),
-            _ => Some((422, told["problem"].clone())),
-        }
-    })
-    .await
-}
-
 /// One case from its upload to its end.
 pub(crate) fn judge(name: &str, bytes: Vec<u8>, expect: &Expect) {
     with_service(async |service| {
-        let (status, body) = upload(service, bytes).await;
+        let (status, body) = service.upload(bytes).await;
         match expect {
             Expect::Refused(stage, reason) => {
                 assert_eq!(

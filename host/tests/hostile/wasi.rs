@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     made::{begin, trigger},
-    stage::{check_memory, check_quarantine, run, upload, with_service},
+    stage::{check_memory, check_quarantine, run, with_service},
     support::MISBEHAVE,
 };
 
@@ -12,7 +12,7 @@ use crate::{
 fn time_randomness_and_the_environment_are_always_the_same() {
     begin("wasi");
     with_service(async |service| {
-        let (status, body) = upload(service, MISBEHAVE.to_vec()).await;
+        let (status, body) = service.upload(MISBEHAVE.to_vec()).await;
         assert!(matches!(status, 200 | 201), "{body}");
         for how in ["clock", "random", "environment", "sleep"] {
             let state = run(
@@ -44,7 +44,7 @@ fn time_randomness_and_the_environment_are_always_the_same() {
 fn files_and_the_network_are_not_there() {
     begin("wasi");
     with_service(async |service| {
-        let (status, body) = upload(service, MISBEHAVE.to_vec()).await;
+        let (status, body) = service.upload(MISBEHAVE.to_vec()).await;
         assert!(matches!(status, 200 | 201), "{body}");
         for how in ["file", "network", "thread"] {
             let state = run(

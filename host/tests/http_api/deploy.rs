@@ -23,6 +23,21 @@ fn upload(server: &Server, bytes: &'static [u8]) -> RequestBuilder {
         .body(bytes)
 }
 
+/// Sends a component, and waits until it is there, however busy the machine is.
+async fn taken(server: &Server, bytes: &'static [u8]) {
+    let (status, body) = answer(upload(server, bytes)).await;
+    assert!(matches!(status, 201 | 202), "{body}");
+    let digest = body["digest"].as_str().unwrap();
+    let path = format!("/v1/plugins/{digest}");
+    let is_there = async || {
+        let asked = server.get(&path).send().await.unwrap();
+        asked.status() == 200
+    };
+    while !is_there().await {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
 fn put(server: &Server, id: &str, body: &Value) -> RequestBuilder {
     deployer(server, Method::PUT, &format!("/v1/strategies/{id}")).json(body)
 }
@@ -93,7 +108,7 @@ async fn what_is_no_plugin_is_refused_with_the_stage_at_which_it_fails() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strategy_changes_only_in_the_state_that_the_writer_names() {
     let (_log, _folder, server) = single(Settings::default()).await;
-    assert_eq!(answer(upload(&server, MISBEHAVE)).await.0, 201);
+    taken(&server, MISBEHAVE).await;
     let body = json!({"plugin": "misbehave"});
     let path = "/v1/strategies/mine";
     refused(
@@ -178,7 +193,7 @@ async fn a_strategy_changes_only_in_the_state_that_the_writer_names() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_definition_is_refused_by_field() {
     let (_log, _folder, server) = single(Settings::default()).await;
-    assert_eq!(answer(upload(&server, ma())).await.0, 201);
+    taken(&server, ma()).await;
     for (body, field, wanted) in [
         (
             json!({"plugin": "ma", "parms": {}}),

@@ -20,13 +20,11 @@ mod versions;
 
 use serde_json::Value;
 
-use crate::service::{Service, answer, eventually};
+use crate::service::{Service, eventually};
 
 /// Sends a component.
 async fn send(service: &Service, bytes: &[u8]) -> (u16, Value) {
-    let request = service.request(reqwest::Method::POST, "/v1/plugins");
-    let request = request.header("Content-Type", "application/wasm");
-    answer(request.body(bytes.to_vec())).await
+    service.upload(bytes.to_vec()).await
 }
 
 /// Waits until a strategy is in a state on all partitions.

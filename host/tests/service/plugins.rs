@@ -16,13 +16,7 @@ use crate::{
 };
 
 pub(crate) async fn upload(service: &Service, bytes: &'static [u8]) -> (u16, Value) {
-    let request = service.request(Method::POST, "/v1/plugins");
-    answer(
-        request
-            .header("Content-Type", "application/wasm")
-            .body(bytes),
-    )
-    .await
+    service.upload(bytes).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

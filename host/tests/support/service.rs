@@ -186,6 +186,30 @@ impl Service {
         answer(self.request(Method::PUT, path).json(body)).await
     }
 
+    /// Sends a component, and gives what becomes of it: status and body as of a quick upload, however long it takes.
+    pub(crate) async fn upload(&self, bytes: impl Into<reqwest::Body>) -> (u16, Value) {
+        let request = self.request(Method::POST, "/v1/plugins");
+        let request = request.header("Content-Type", "application/wasm");
+        let (status, body) = answer(request.body(bytes)).await;
+        if status != 202 {
+            return (status, body);
+        }
+        let digest = body["digest"].as_str().expect("a digest").to_owned();
+        eventually("the upload", async || {
+            let path = format!("/v1/plugins/uploads/{digest}");
+            let (_, told) = answer(self.anonymous(Method::GET, &path)).await;
+            match told["state"].as_str().expect("a state") {
+                "working" => None,
+                "done" => Some((201, told["plugin"].clone())),
+                _ => {
+                    let status = told["problem"]["status"].as_u64().expect("a status");
+                    Some((status as u16, told["problem"].clone()))
+                }
+            }
+        })
+        .await
+    }
+
     /// Sends records, one or more lines of them.
     pub(crate) async fn post(&self, lines: impl Into<reqwest::Body>) -> (u16, Value) {
         let request = self.anonymous(Method::POST, "/ingest");
