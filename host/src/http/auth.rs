@@ -17,6 +17,7 @@ use subtle::ConstantTimeEq;
 use super::{
     body::{JsonBody, NoParameters, Query},
     ingest::Peer,
+    known::KnownTokens,
     problem::{FORBIDDEN, Problem, UNAUTHENTICATED},
 };
 use crate::control::Actor;
@@ -125,6 +126,11 @@ impl Tokens {
         (self, text)
     }
 
+    /// What they are called.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|token| &*token.name)
+    }
+
     /// Takes the same time whichever token it is, or none.
     fn find(&self, text: &[u8]) -> Option<&Token> {
         let hash: [u8; 32] = Sha256::digest(text).into();
@@ -150,12 +156,12 @@ impl fmt::Debug for Tokens {
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// The tokens.
-    pub tokens: Tokens,
+    pub tokens: KnownTokens,
     /// Whether reading needs a token.
     pub closed_reads: bool,
     /// Whether `POST /ingest` needs no token; for listeners on loopback only.
     pub open_ingest: bool,
-    /// Names under which the service may be written to, beside those of loopback, without port.
+    /// Names under which the service may be written to, beside localhost and addresses, without port.
     pub hosts: Vec<String>,
 }
 
@@ -247,7 +253,8 @@ impl Access {
                 )),
             };
         };
-        let Some(token) = self.tokens.find(text) else {
+        let tokens = self.tokens.now();
+        let Some(token) = tokens.find(text) else {
             return match open {
                 // A browser may still send the cookie of a token that is known no more.
                 true => Ok(None),
@@ -307,8 +314,9 @@ impl Access {
             Some((address, _)) => address,
             None => host.rsplit_once(':').map_or(host, |(name, _)| name),
         };
+        // A name can be made to point here by whoever owns it; an address is what it is, whatever balancer has it.
         name.eq_ignore_ascii_case("localhost")
-            || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+            || name.parse::<IpAddr>().is_ok()
             || self
                 .hosts
                 .iter()
@@ -431,7 +439,8 @@ pub(super) async fn session(
     _: Query<NoParameters>,
     headers: HeaderMap,
 ) -> Json<SessionState> {
-    let token = token_of(&headers).and_then(|text| access.tokens.find(text));
+    let tokens = access.tokens.now();
+    let token = token_of(&headers).and_then(|text| tokens.find(text));
     Json(SessionState {
         name: token.map(|token| token.name.to_string()),
         scopes: token.map_or_else(Vec::new, |token| token.scopes.clone()),
@@ -453,7 +462,8 @@ pub(super) async fn begin_session(
     headers: HeaderMap,
     JsonBody(request): JsonBody<SessionRequest>,
 ) -> Result<Response, Problem> {
-    let Some(token) = access.tokens.find(request.token.as_bytes()) else {
+    let tokens = access.tokens.now();
+    let Some(token) = tokens.find(request.token.as_bytes()) else {
         return Err(unauthenticated("the token is not known here", true));
     };
     let info = SessionInfo {
@@ -503,7 +513,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_and_configured_names_are_ours_and_others_are_not() {
+    fn addresses_and_configured_names_are_ours_and_others_are_not() {
         let access = Access {
             hosts: vec!["wigwag.example".into()],
             ..Access::default()
@@ -514,6 +524,8 @@ mod tests {
             "127.0.0.1:5000",
             "[::1]:8080",
             "[::1]",
+            "10.0.0.1:8080",
+            "[2001:db8::1]:80",
             "Wigwag.example:80",
         ] {
             assert!(access.is_ours(ours), "{ours}");
@@ -522,7 +534,7 @@ mod tests {
             "",
             "evil.example",
             "localhost.evil.example",
-            "10.0.0.1:8080",
+            "10.0.0.1.evil.example:8080",
             "::1",
             "[::1",
         ] {
