@@ -164,6 +164,23 @@ impl Group {
         }
     }
 
+    /// What its steps append to.
+    #[must_use]
+    pub const fn output(self) -> &'static [Topic] {
+        match self {
+            Self::Engine => &[
+                Topic::Signals,
+                Topic::Values,
+                Topic::Bars,
+                Topic::Changes,
+                Topic::Shadow,
+                Topic::Logs,
+                Topic::Checkpoints,
+            ],
+            Self::RawIntake => &[Topic::Ticks, Topic::Rejects],
+        }
+    }
+
     /// Its name without prefix.
     #[must_use]
     pub const fn name(self) -> &'static str {

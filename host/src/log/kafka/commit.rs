@@ -23,7 +23,8 @@ use tracing::debug;
 
 use super::{
     appender::record,
-    cluster::{ASK_LIMIT, Cluster, Health, MAX_MESSAGE_BYTES, list, offset},
+    cluster::{ASK_LIMIT, Cluster, Health, MAX_MESSAGE_BYTES, list, number, offset},
+    hanging::Hanging,
     member::{GroupConsumer, Producing},
 };
 use crate::log::{Group, LogError, Offset, Step, Topic};
@@ -34,6 +35,8 @@ const FENCE_LIMIT: Duration = Duration::from_secs(30);
 const FENCE_SLICE: Duration = Duration::from_millis(100);
 /// How long a commit may take.
 const COMMIT_LIMIT: Duration = Duration::from_secs(10);
+/// A commit that took longer may have gone on across a broker's restart.
+const SLOW_COMMIT: Duration = Duration::from_secs(2);
 /// How long undoing it may take.
 const ABORT_LIMIT: Duration = Duration::from_secs(3);
 /// The broker aborts what is open for so long: readers wait no longer for a dead member without successor.
@@ -72,6 +75,31 @@ pub(super) struct Committer {
     producing: Producing,
 }
 
+fn transactional_id(cluster: &Cluster, group: Group, partition: u32) -> String {
+    format!("{}-{partition}", cluster.group(group))
+}
+
+/// Asks what became of the newest transaction for a partition of the group's input.
+fn hanging(cluster: &Cluster, group: Group, partition: u32) -> Option<Hanging> {
+    let written = group.output().iter().map(|topic| {
+        let partitions = match group {
+            // What an engine writes goes to the partition of its input.
+            Group::Engine => vec![number(partition)],
+            Group::RawIntake => (0..topic.partitions(cluster.options().partitions))
+                .map(number)
+                .collect(),
+        };
+        (cluster.name(*topic).to_owned(), partitions)
+    });
+    Hanging::ask(
+        cluster.options(),
+        cluster.decisions(),
+        &transactional_id(cluster, group, partition),
+        cluster.group(group),
+        written.collect(),
+    )
+}
+
 impl Committer {
     /// Shuts out every earlier owner of the partition.
     pub(super) fn fence(
@@ -81,7 +109,8 @@ impl Committer {
         consumer: Arc<GroupConsumer>,
         producing: Producing,
     ) -> Result<Self, LogError> {
-        let id = format!("{}-{partition}", cluster.group(group));
+        let id = transactional_id(&cluster, group, partition);
+        let hanging = hanging(&cluster, group, partition);
         let mut config = cluster.settings();
         config
             .set("transactional.id", &id)
@@ -125,7 +154,7 @@ impl Committer {
                 _ if !committer.producing.hold().is_ours() => {
                     return Err(committer.lost("it moved while it was fenced"));
                 }
-                Ok(()) => return Ok(committer),
+                Ok(()) => break,
                 // The same call goes on where the time ended it.
                 Err(error) if retriable(&error) && Instant::now() < deadline => {}
                 Err(error) => {
@@ -138,6 +167,20 @@ impl Committer {
                 }
             }
         }
+        committer.end(hanging)?;
+        Ok(committer)
+    }
+
+    /// Ends what was left open by a broker.
+    fn end(&self, hanging: Option<Hanging>) -> Result<(), LogError> {
+        hanging.map_or(Ok(()), |hanging| {
+            hanging.end().map_err(|error| {
+                self.cluster.unavailable(format!(
+                    "{}: looking for transactions that hang: {error}",
+                    self.place()
+                ))
+            })
+        })
     }
 
     /// The group's position in the partition. To be asked after the fence; a transaction that is still being
@@ -174,7 +217,14 @@ impl Committer {
     /// Commits what is ordered, until released, dropped by the lease, or a step fails.
     pub(super) fn run(self, orders: &Receiver<Order>, outcomes: &Sender<Result<(), LogError>>) {
         while let Ok(Order::Commit(step)) = orders.recv() {
-            let outcome = self.commit(&step);
+            let began = Instant::now();
+            let outcome = self.commit(&step).and_then(|()| {
+                // As long as it takes a broker to come back.
+                if began.elapsed() < SLOW_COMMIT {
+                    return Ok(());
+                }
+                self.end(hanging(&self.cluster, self.group, self.partition))
+            });
             let failed = outcome.is_err();
             // Nobody listens where the lease was dropped meanwhile.
             let _ = outcomes.send(outcome);
