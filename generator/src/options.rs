@@ -42,6 +42,10 @@ pub struct Options {
     )]
     pub listen: Option<SocketAddr>,
 
+    /// Who serves: said in the header `Served-By` of each answer, so that one sees how a balancer shares requests out
+    #[arg(long, value_name = "NAME", env = "WIGWAG_GENERATOR_NAME", requires = "listen", value_parser = parse_name)]
+    pub name: Option<String>,
+
     /// Ticks a second, over all symbols and shares; 0 is as fast as possible (on a grid of 1000000 a second)
     #[arg(
         long,
@@ -234,12 +238,21 @@ fn parse_batch(text: &str) -> Result<usize, String> {
 }
 
 fn parse_producer_id(text: &str) -> Result<String, String> {
+    plain("producer id", text)
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    plain("name", text)
+}
+
+/// What may stand in a header as it is.
+fn plain(what: &str, text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "producer id is {text:?}; use 1 to 64 characters from A-Z, a-z, 0-9, '-', '_' and '.'"
+            "{what} is {text:?}; use 1 to 64 characters from A-Z, a-z, 0-9, '-', '_' and '.'"
         ))
     }
 }
@@ -302,6 +315,11 @@ mod tests {
             ("--to - --token t", ["token", "HTTP"]),
             ("--listen 5000", ["5000", "--listen"]),
             ("--producer-id a,b", ["a,b", "1 to 64"]),
+            (
+                "--listen 127.0.0.1:0 --name a,b",
+                ["name is \"a,b\"", "1 to 64"],
+            ),
+            ("--name a", ["--name", "--listen"]),
             ("--colour red", ["--colour", "unexpected"]),
         ] {
             let refused = parse(args).unwrap_err();

@@ -91,7 +91,9 @@ async fn serve(address: SocketAddr, options: &Options, stop: Stop) -> Result<(),
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let url = format!("http://{}/", listener.local_addr().map_err(failed)?);
     info!(url, "serving the newest record");
-    listen::serve(listener, market, stop).await.map_err(failed)
+    listen::serve(listener, market, options.name.as_deref(), stop)
+        .await
+        .map_err(failed)
 }
 
 async fn send(

@@ -128,7 +128,7 @@ impl Server {
             scopes: vec![scope],
         });
         let access = Arc::new(Access {
-            tokens: Tokens::try_new(&tokens).expect("good tokens"),
+            tokens: Tokens::try_new(&tokens).expect("good tokens").into(),
             closed_reads: settings.closed_reads,
             open_ingest: settings.open_ingest,
             hosts: settings.hosts,
