@@ -28,6 +28,8 @@ pub struct Request {
     pub ticks: PathBuf,
     /// A JSON object.
     pub params: String,
+    /// What the plugin reads: the ticks, or bars of them.
+    pub input: Input,
     /// Whether values are printed too.
     pub values: bool,
 }
@@ -46,7 +48,7 @@ pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow
         .load(&bytes)
         .with_context(|| format!("plugin {:?}", request.plugin))?;
     let params = parameters(&plugin, &request.params)?;
-    let strategy = strategy(&plugin, params);
+    let strategy = strategy(&plugin, params, request.input);
     let mut partition = Partition::new(0, 0);
     let mut outputs = Outputs::default();
     partition.start(
@@ -85,8 +87,8 @@ pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow
     Ok(())
 }
 
-/// The plugin as a strategy of its name, over all symbols, with values at each tick.
-pub(crate) fn strategy(plugin: &Plugin, params: Map<String, Value>) -> Strategy {
+/// The plugin as a strategy of its name, over all symbols, with values at each tick or bar.
+pub(crate) fn strategy(plugin: &Plugin, params: Map<String, Value>, input: Input) -> Strategy {
     let name = &plugin.description().name;
     Strategy {
         id: name.clone(),
@@ -95,7 +97,7 @@ pub(crate) fn strategy(plugin: &Plugin, params: Map<String, Value>) -> Strategy 
         params_digest: Strategy::digest_of(&params),
         params,
         symbols: None,
-        input: Input::Ticks,
+        input,
         values_interval_ms: 0,
         enabled: true,
         version: 1,

@@ -10,7 +10,10 @@ use super::{
     client::{Body, Service},
     push::text,
 };
-use crate::config::{Definition, ServiceOptions};
+use crate::{
+    config::{Definition, ServiceOptions},
+    strategy::Input,
+};
 
 /// Defines a strategy, or changes of it what is given.
 pub(super) async fn set(
@@ -33,7 +36,7 @@ pub(super) async fn set(
 }
 
 /// What a definition has beside what these commands give: a change keeps it.
-const KEPT: [&str; 3] = ["params", "symbols", "values_interval_ms"];
+const KEPT: [&str; 4] = ["params", "symbols", "input", "values_interval_ms"];
 
 /// Writes the definition, and says what it is now.
 pub(super) async fn define(
@@ -67,6 +70,9 @@ pub(super) async fn define(
     if let Some(symbols) = &definition.symbols {
         body.insert("symbols".to_owned(), json!(symbols));
     }
+    if let Some(input) = &definition.input {
+        body.insert("input".to_owned(), serde_json::to_value(input)?);
+    }
     body.insert("plugin".to_owned(), plugin.into());
     body.insert("enabled".to_owned(), enabled.into());
     let body = Body::Json(body.into());
@@ -79,11 +85,21 @@ pub(super) async fn define(
     let strategy: Value = answer.json().await?;
     writeln!(
         out,
-        "{verb} strategy {id}: {} with {}",
+        "{verb} strategy {id}: {} with {}{}",
         text(&strategy, "plugin"),
-        strategy["params"]
+        strategy["params"],
+        match input_of(&strategy).as_str() {
+            "ticks" => String::new(),
+            bars => format!(" on {bars}"),
+        }
     )?;
     Ok(())
+}
+
+/// What a strategy reads, as it is written on the command line.
+fn input_of(strategy: &Value) -> String {
+    let input = serde_json::from_value::<Input>(strategy["input"].clone());
+    input.map_or_else(|_| strategy["input"].to_string(), |input| input.to_string())
 }
 
 /// Where the service has it.
@@ -105,8 +121,8 @@ pub(super) async fn list(service: &ServiceOptions, out: &mut dyn Write) -> anyho
     let all = Service::find(service)?.get("/v1/strategies").await?;
     writeln!(
         out,
-        "{:<24} {:<20} {:<12} {:>12}  parameters",
-        "id", "plugin", "status", "skipped rows"
+        "{:<24} {:<20} {:<8} {:<12} {:>12}  parameters",
+        "id", "plugin", "input", "status", "skipped rows"
     )?;
     for strategy in all["strategies"].as_array().into_iter().flatten() {
         let partitions: Vec<&Value> = strategy["state"].as_array().into_iter().flatten().collect();
@@ -122,9 +138,10 @@ pub(super) async fn list(service: &ServiceOptions, out: &mut dyn Write) -> anyho
             .sum();
         writeln!(
             out,
-            "{:<24} {:<20} {:<12} {skipped:>12}  {}",
+            "{:<24} {:<20} {:<8} {:<12} {skipped:>12}  {}",
             text(strategy, "id"),
             text(strategy, "plugin"),
+            input_of(strategy),
             statuses.join("+"),
             strategy["params"]
         )?;

@@ -13,12 +13,14 @@ use super::{
     price::{self, Ticks},
 };
 use crate::{
+    bars::Interval,
     change::{Change, What},
     engine::{Outputs, Partition},
-    log::{Messages, Topic},
+    log::{Append, Messages, Topic},
     offline,
     plugin::{Compiler, Plugin, conform},
     signal::Signal,
+    strategy::Input,
 };
 
 /// What to run over what.
@@ -26,6 +28,8 @@ pub(super) struct Request {
     pub(super) subject: String,
     pub(super) ticks: Option<PathBuf>,
     pub(super) params: String,
+    /// What the plugin reads: the ticks, or bars of them.
+    pub(super) input: Input,
     /// How many are printed.
     pub(super) signals: usize,
 }
@@ -54,7 +58,7 @@ pub(super) fn test(
     if ticks.len() == 0 {
         bail!("{} has no ticks", file.display());
     }
-    let outputs = run(&plugin, params.clone(), &lines, out)?;
+    let outputs = run(&plugin, params.clone(), request.input, &lines, out)?;
     write_signals(&outputs, request.signals, out)?;
     write_values(&plugin, &outputs, ticks.len(), out)?;
     let counts = outputs.counts;
@@ -68,9 +72,16 @@ pub(super) fn test(
     let price = price::measure(&plugin, &params, &ticks)?;
     let allowed = plugin.limits().row_fuel;
     let symbols = ticks.names.len();
+    let bars = match request.input {
+        Input::Ticks => String::new(),
+        Input::Bars(interval) => {
+            let bars = bars_of(&outputs, interval);
+            format!(", which closed {bars} bars of {}", interval.name())
+        }
+    };
     writeln!(
         out,
-        "ticks        {} of {symbols} symbols, from {}",
+        "ticks        {} of {symbols} symbols, from {}{bars}",
         ticks.len(),
         file.display()
     )?;
@@ -104,10 +115,11 @@ pub(super) fn test(
 fn run(
     plugin: &Arc<Plugin>,
     params: serde_json::Map<String, serde_json::Value>,
+    input: Input,
     lines: &[Vec<u8>],
     out: &mut dyn Write,
 ) -> anyhow::Result<Outputs> {
-    let strategy = offline::strategy(plugin, params);
+    let strategy = offline::strategy(plugin, params, input);
     let mut partition = Partition::new(0, 0);
     let mut outputs = Outputs::default();
     let none = Messages::new();
@@ -139,8 +151,12 @@ fn run(
                 .get(usize::try_from(change.offset)?)
                 .context("a row has its line")?;
             let cure = cure::of_cause(cause).map(|cure| format!("; {cure}"));
+            let row = match input {
+                Input::Ticks => "at the tick",
+                Input::Bars(_) => "at the bar that is closed by",
+            };
             bail!(
-                "it {detail}{}\n  at the tick {}",
+                "it {detail}{}\n  {row} {}",
                 cure.unwrap_or_default(),
                 String::from_utf8_lossy(line)
             );
@@ -196,6 +212,13 @@ fn write_signals(outputs: &Outputs, most: usize, out: &mut dyn Write) -> anyhow:
         signals.len().min(most)
     )?;
     Ok(())
+}
+
+/// How many bars of an interval the ticks closed.
+fn bars_of(outputs: &Outputs, interval: Interval) -> usize {
+    let end = format!("/{}", interval.name());
+    let is_one = |a: &&Append| a.topic == Topic::Bars && a.key.ends_with(end.as_bytes());
+    outputs.appends.iter().filter(is_one).count()
 }
 
 /// Of each series: how many values, the least, the greatest, and the last.

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod audit;
+mod bars;
 mod provenance;
 mod quarantine;
 #[path = "../support/service.rs"]

@@ -66,7 +66,8 @@ pub(crate) fn run_seeds(seeds: Range<u64>, planted: Option<Planted>) -> Seeds {
             all.ran += 1;
             all.story.steps += story.steps;
             all.story.takeovers += story.takeovers;
-            all.story.promotions += story.promotions;
+            all.story.judged.promotions += story.judged.promotions;
+            all.story.judged.signals_of_bars += story.judged.signals_of_bars;
             all.story.faults.extend(story.faults);
             if let Err(why) = ended {
                 end.fetch_min(seed, Ordering::Relaxed);
