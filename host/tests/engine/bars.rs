@@ -1,7 +1,10 @@
 //! Strategies that read bars: they say of the closed bars what they would say of ticks that are these bars, at the place of
 //! the tick that closed each, whatever the split, the cut or the failure.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 use wigwag::{
@@ -125,6 +128,21 @@ fn a_signal_stands_where_the_tick_that_closed_the_bar_does_and_ids_are_unique() 
     let (mut partition, mut outputs) = (five(), Outputs::default());
     partition.feed(messages(&lines, 7, 40).iter(), &mut outputs);
     let signals = put_out(&outputs, Topic::Signals, |_| true);
+    let closed: BTreeMap<_, _> = ["1s", "1m"]
+        .into_iter()
+        .flat_map(|interval| {
+            bars(&outputs, interval)
+                .into_iter()
+                .map(move |bar| (interval, bar))
+        })
+        .map(|(interval, bar)| {
+            let start = bar["open_time"].as_f64().unwrap() as u64;
+            (
+                (interval, bar["symbol"].as_str().unwrap().to_owned(), start),
+                bar,
+            )
+        })
+        .collect();
     let mut ids = BTreeSet::new();
     for text in &signals {
         let signal: wigwag::signal::Signal = serde_json::from_str(text).unwrap();
@@ -141,10 +159,8 @@ fn a_signal_stands_where_the_tick_that_closed_the_bar_does_and_ids_are_unique() 
         // The bar is over, and the tick before had been in it.
         let end = bar.open_time + bar.interval.seconds();
         assert!(signal.timestamp >= end && signal.timestamp < end + bar.interval.seconds());
-        let closed = bars(&outputs, bar.interval.name()).into_iter().find(|b| {
-            b["symbol"] == signal.symbol && b["open_time"].as_f64() == Some(bar.open_time)
-        });
-        let closed = closed.unwrap();
+        let start = bar.open_time as u64;
+        let closed = &closed[&(bar.interval.name(), signal.symbol.clone(), start)];
         assert_eq!(closed["close"].as_f64(), Some(signal.price));
         assert_eq!(closed["offset"].as_u64(), Some(signal.offset));
     }
