@@ -84,7 +84,7 @@ pub struct Options {
     pub start_time: Option<i64>,
 
     /// The number of symbols (AAPL, GOOGL, AMZN, MSFT, TSLA, S0005, S0006, ...) or their names, separated by commas;
-    /// with --replay, the one symbol of a file that names none
+    /// with --replay, the one symbol of a file that names none, whatever it is called
     #[arg(long, value_name = "N|A,B,C", default_value = "5", env = "WIGWAG_GENERATOR_SYMBOLS", value_parser = Symbols::parse)]
     pub symbols: Symbols,
 
@@ -97,15 +97,21 @@ pub struct Options {
     )]
     pub share: Share,
 
-    /// Send the records of a file instead of simulating them: CSV (ticks, columns in any order under the usual names)
-    /// or NDJSON (all kinds)
+    /// Send the records of files instead of simulating them, several by time: CSV (ticks, columns in any order under the
+    /// usual names) or NDJSON (all kinds). The symbol is in a column, or is the file's name, such as AAPL.csv
     #[arg(
         long,
         value_name = "FILE",
         env = "WIGWAG_GENERATOR_REPLAY",
+        num_args = 1..,
         conflicts_with_all = ["rate", "kinds", "seed", "start_time", "share"]
     )]
-    pub replay: Option<PathBuf>,
+    pub replay: Vec<PathBuf>,
+
+    /// With --replay: sort all records by time first, in memory, where a file holds one symbol after the other or the
+    /// newest day first
+    #[arg(long, env = "WIGWAG_GENERATOR_SORT")]
+    pub sort: bool,
 
     /// With --replay: recorded seconds in a second; 0 is as fast as possible
     #[arg(
@@ -160,15 +166,24 @@ impl Options {
                 options.share.of()
             ));
         }
-        if given("speed") && options.replay.is_none() {
+        if options.sort && options.replay.is_empty() {
+            return refuse("sort is given, but there is no --replay".into());
+        }
+        if given("speed") && options.replay.is_empty() {
             return refuse(format!(
                 "speed is {}, but there is no --replay; use --rate",
                 options.speed
             ));
         }
-        if options.replay.is_some() && given("symbols") && symbols != 1 {
+        let files = options.replay.len();
+        if files > 0 && given("symbols") && symbols != 1 {
             return refuse(format!(
                 "there are {symbols} symbols; with --replay, name the one that the file leaves out"
+            ));
+        }
+        if files > 1 && given("symbols") {
+            return refuse(format!(
+                "there are {files} files; each names its symbols in a column or is named by one, so leave --symbols out"
             ));
         }
         let shape = options.market_shape();
@@ -309,6 +324,8 @@ mod tests {
             ("--replay f --rate 5", ["--replay", "--rate"]),
             ("--replay f --symbols 3", ["3 symbols", "--replay"]),
             ("--replay f --speed -2", ["-2", "use 0"]),
+            ("--replay f g --symbols A", ["2 files", "--symbols"]),
+            ("--sort", ["sort is given", "no --replay"]),
             ("--replay f --listen 127.0.0.1:0", ["--replay", "--listen"]),
             ("--to ftp://x", ["ftp://x", "use an http:// URL"]),
             ("--to kafka://x", ["kafka://x", "HOST:PORT"]),
