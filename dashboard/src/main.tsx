@@ -15,6 +15,7 @@ import { followSignals } from './signals/feed';
 import { StrategyDialog } from './strategies/form';
 import { followStrategies } from './strategies/list';
 import { RemovalDialog } from './shell/removal';
+import { WebhookDialog } from './webhooks/form';
 
 function Page() {
   return (
@@ -38,6 +39,7 @@ function Page() {
       </footer>
       <LoginDialog />
       <StrategyDialog />
+      <WebhookDialog />
       <RemovalDialog />
       <Notices />
     </>

@@ -25,7 +25,7 @@ use broker::Broker;
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    producer::{BaseProducer, BaseRecord, Producer},
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 use service::{Service, block_on, folder};
 use support::{Market, at_most, figure, selected};
@@ -39,7 +39,7 @@ const TICKS_PER_SECOND: usize = 10_000;
 const SESSION: Duration = Duration::from_secs(10);
 
 /// Until the averages are warm and a fresh broker's JVM has compiled what a step takes.
-const WARM_UP: Duration = Duration::from_secs(20);
+const WARM_UP: Duration = Duration::from_secs(60);
 
 /// Between two faults, and after the last.
 const CALM: Duration = Duration::from_secs(5);
@@ -189,9 +189,11 @@ impl Stage {
 
     /// Writes ticks, a hundred times a second those that are due.
     fn feed(&self) -> Running {
-        let producer: BaseProducer = ClientConfig::new()
+        let producer: ThreadedProducer<DefaultProducerContext> = ClientConfig::new()
             .set("bootstrap.servers", &self.address)
-            .set("linger.ms", "2")
+            // What each tick of a hundred a second sends to a partition goes together.
+            .set("linger.ms", "50")
+            .set("queue.buffering.max.messages", "1000000")
             .create()
             .expect("a producer");
         Running::start(move |stop| {
@@ -212,7 +214,6 @@ impl Stage {
                         .expect("queued");
                     sent += 1;
                 }
-                producer.poll(Duration::ZERO);
                 std::thread::sleep(Duration::from_millis(10));
             }
             producer.flush(PATIENCE).expect("all arrive");

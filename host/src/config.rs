@@ -19,6 +19,7 @@ use crate::{
     control::Admission,
     http::{TokenConfig, Tokens},
     log::kafka,
+    notify::{self, Network, Schedule, Targets},
     plugin,
     verify::Point,
 };
@@ -117,7 +118,7 @@ pub struct ServeOptions {
         value_name = "ROLES",
         env = "WIGWAG_ROLES",
         value_delimiter = ',',
-        default_value = "ingest,engine,api"
+        default_value = "ingest,engine,api,notify"
     )]
     pub roles: Vec<Role>,
 
@@ -192,6 +193,28 @@ pub struct ServeOptions {
     /// Cores that all strategies together may take at that rate, by their price in fuel; 5e9 fuel is a core's second
     #[arg(long, value_name = "N", env = "WIGWAG_PLAN_CORES", default_value = "1", value_parser = positive)]
     pub plan_cores: f64,
+
+    /// A network into which webhooks may lead though it is not public, such as 10.1.0.0/16; may be repeated
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "WIGWAG_WEBHOOK_ALLOW",
+        value_delimiter = ','
+    )]
+    pub webhook_allow: Vec<Network>,
+
+    /// How long, in milliseconds, a webhook's receiver has for its answer
+    #[arg(long, value_name = "MS", env = "WIGWAG_WEBHOOK_TIMEOUT", default_value = "15000", value_parser = clap::value_parser!(u64).range(100..=120_000))]
+    pub webhook_timeout: u64,
+
+    /// How long, in milliseconds, to wait after a delivery's first failure; twice as long after each further one, up to
+    /// 15 minutes
+    #[arg(long, value_name = "MS", env = "WIGWAG_WEBHOOK_RETRY_FIRST", default_value = "5000", value_parser = clap::value_parser!(u64).range(10..=900_000))]
+    pub webhook_retry_first: u64,
+
+    /// For how long, in milliseconds, a delivery is tried before it is a dead letter
+    #[arg(long, value_name = "MS", env = "WIGWAG_WEBHOOK_RETRY_FOR", default_value = "86400000", value_parser = clap::value_parser!(u64).range(100..=604_800_000))]
+    pub webhook_retry_for: u64,
 
     /// How log lines are written
     #[arg(
@@ -287,6 +310,8 @@ pub enum Role {
     Engine,
     /// Answers questions.
     Api,
+    /// Delivers signals to webhooks.
+    Notify,
 }
 
 /// How the embedded log is written.
@@ -543,7 +568,7 @@ fn positive(text: &str) -> Result<f64, String> {
 
 /// Rules between options.
 fn check(options: ServeOptions) -> Result<ServeOptions, ConfigError> {
-    let all = [Role::Ingest, Role::Engine, Role::Api];
+    let all = [Role::Ingest, Role::Engine, Role::Api, Role::Notify];
     if options.log.url == LogUrl::Embedded && !all.iter().all(|role| options.roles.contains(role)) {
         let message = "--roles names fewer than all; the embedded log takes all roles in one process: use --log kafka://... to share them";
         return Err(ConfigError::Other(message.to_owned()));
@@ -602,6 +627,21 @@ impl ServeOptions {
         Admission {
             ticks_per_second: self.plan_ticks,
             cores: self.plan_cores,
+        }
+    }
+
+    /// How webhooks are delivered.
+    #[must_use]
+    pub fn notify(&self) -> notify::Options {
+        notify::Options {
+            targets: Targets {
+                allowed: self.webhook_allow.clone(),
+            },
+            schedule: Schedule {
+                first: Duration::from_millis(self.webhook_retry_first),
+                retry_for: Duration::from_millis(self.webhook_retry_for),
+            },
+            timeout: Duration::from_millis(self.webhook_timeout),
         }
     }
 

@@ -18,6 +18,7 @@ mod stream;
 mod subscriber;
 mod symbols;
 mod waiting;
+mod webhooks;
 
 use std::{sync::Arc, time::Duration};
 
@@ -44,6 +45,7 @@ use crate::{
     control::Control,
     ingest::{Clock, Ingest},
     log::Log,
+    notify::Webhooks,
     view::View,
 };
 use problem::{DEFECT, METHOD_NOT_ALLOWED, NOT_FOUND, Problem, UNAVAILABLE};
@@ -97,6 +99,8 @@ pub struct App {
     pub view: Option<View>,
     /// Plugins and strategies.
     pub control: Arc<Control>,
+    /// Who is told of signals.
+    pub webhooks: Arc<Webhooks>,
     /// Asked by `/readyz` only.
     pub log: Arc<dyn Log>,
     /// What else must be true before the service is ready; says what is not.
@@ -218,6 +222,11 @@ fn api_routes() -> OpenApiRouter<Shared> {
         .routes(routes!(plugins::get, plugins::remove))
         .routes(routes!(plugins::upload_status))
         .routes(routes!(audit::list))
+        .routes(routes!(webhooks::create, webhooks::list))
+        .routes(routes!(webhooks::get, webhooks::put, webhooks::remove))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::dead))
+        .routes(routes!(webhooks::resend))
         .routes(routes!(strategies::logs))
         .routes(routes!(strategies::shadow))
         .routes(routes!(strategies::list))

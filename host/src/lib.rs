@@ -15,6 +15,7 @@
 //! - [`verify`]: the same engine over the past, and whether it gives the signals that are stored.
 //! - [`ingest`]: validates records and appends them.
 //! - [`view`]: the local store from which the API answers.
+//! - [`notify`]: webhooks, and who is told of signals.
 //! - [`http`]: the API.
 //! - [`metrics`]: numbers for operators.
 //! - [`config`]: what an operator can set.
@@ -32,6 +33,7 @@ pub mod ingest;
 pub mod log;
 pub mod market;
 pub mod metrics;
+pub mod notify;
 pub mod offline;
 pub mod plugin;
 pub mod serve;

@@ -40,11 +40,15 @@ pub enum Topic {
     Control,
     /// Who changed what. One partition.
     Audit,
+    /// Definitions of webhooks. One partition.
+    Webhooks,
+    /// What was, is to be and could not be delivered, by webhook.
+    Deliveries,
 }
 
 impl Topic {
     /// All topics, in the order in which they are created.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Raw,
         Self::Ticks,
         Self::Rejects,
@@ -57,6 +61,8 @@ impl Topic {
         Self::Checkpoints,
         Self::Control,
         Self::Audit,
+        Self::Webhooks,
+        Self::Deliveries,
     ];
 
     /// The name without prefix.
@@ -75,6 +81,8 @@ impl Topic {
             Self::Checkpoints => "checkpoints",
             Self::Control => "control",
             Self::Audit => "audit",
+            Self::Webhooks => "webhooks",
+            Self::Deliveries => "deliveries",
         }
     }
 
@@ -82,7 +90,7 @@ impl Topic {
     #[must_use]
     pub const fn partitions(self, ticks_partitions: u32) -> u32 {
         match self {
-            Self::Control | Self::Audit => 1,
+            Self::Control | Self::Audit | Self::Webhooks => 1,
             _ => ticks_partitions,
         }
     }
@@ -92,7 +100,9 @@ impl Topic {
     pub const fn cleanup(self) -> Cleanup {
         const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         match self {
-            Self::Checkpoints | Self::Control => Cleanup::Compact,
+            Self::Checkpoints | Self::Control | Self::Webhooks | Self::Deliveries => {
+                Cleanup::Compact
+            }
             Self::Raw | Self::Values | Self::Logs => Cleanup::DeleteAfter(DAY),
             Self::Ticks | Self::Rejects | Self::Shadow => {
                 Cleanup::DeleteAfter(DAY.saturating_mul(7))
@@ -152,15 +162,39 @@ pub enum Group {
     Engine,
     /// Ingest's consumers of `raw`.
     RawIntake,
+    /// Those who deliver `signals` to webhooks.
+    Notify,
 }
 
 impl Group {
+    /// All groups.
+    pub const ALL: [Self; 3] = [Self::Engine, Self::RawIntake, Self::Notify];
+
     /// What it consumes.
     #[must_use]
     pub const fn input(self) -> Topic {
         match self {
             Self::Engine => Topic::Ticks,
             Self::RawIntake => Topic::Raw,
+            Self::Notify => Topic::Signals,
+        }
+    }
+
+    /// What its steps append to.
+    #[must_use]
+    pub const fn output(self) -> &'static [Topic] {
+        match self {
+            Self::Engine => &[
+                Topic::Signals,
+                Topic::Values,
+                Topic::Bars,
+                Topic::Changes,
+                Topic::Shadow,
+                Topic::Logs,
+                Topic::Checkpoints,
+            ],
+            Self::RawIntake => &[Topic::Ticks, Topic::Rejects],
+            Self::Notify => &[Topic::Deliveries, Topic::Webhooks, Topic::Audit],
         }
     }
 
@@ -170,6 +204,7 @@ impl Group {
         match self {
             Self::Engine => "engine",
             Self::RawIntake => "raw-intake",
+            Self::Notify => "notify",
         }
     }
 }

@@ -27,6 +27,7 @@ pub fn install() -> PrometheusHandle {
         crate::ingest::describe_metrics();
         crate::http::describe_metrics();
         crate::view::describe_metrics();
+        crate::notify::describe_metrics();
         handle
     };
     HANDLE.get_or_init(install).clone()

@@ -30,6 +30,7 @@ use crate::{
     ingest::{self, Ingest},
     log::Log,
     metrics,
+    notify::{self, Webhooks},
     plugin::{BUILT_IN, Compiler, Digest, Runtime},
     view::{self, View},
 };
@@ -99,13 +100,18 @@ pub async fn serve(
     let runtime = Runtime::try_new(compiler(&options.log.data_dir)?, options.plugins.limits())?;
     let control = Control::start(log.clone(), runtime)?.admitting(options.admission());
     let control = Arc::new(control);
+    let targets = options.notify().targets;
+    let webhooks = Arc::new(Webhooks::start(log.clone(), targets, now_s)?);
     let ingest = Ingest::new(log.clone(), ingest_options(&options));
     let status = Arc::new(EngineStatus::default());
     let view = match options.has(Role::Api) {
         true => Some(open_view(&options, &log).await?),
         false => None,
     };
-    let roles = Roles::start(&options, &log, &control, &ingest, &status)?;
+    let mut roles = Roles::start(&options, &log, &control, &ingest, &status)?;
+    if options.has(Role::Notify) {
+        roles.start_notify(&options, &webhooks)?;
+    }
     let ingest_app = IngestApp {
         ingest,
         access: access.clone(),
@@ -116,8 +122,9 @@ pub async fn serve(
         ingest: options.has(Role::Ingest).then(|| ingest_app.clone()),
         view: view.clone(),
         control: control.clone(),
+        webhooks: webhooks.clone(),
         log: log.clone(),
-        ready: ready(&options, &control, &status),
+        ready: ready(&options, &control, &webhooks, &status),
         access,
         limits: http_limits(&options),
         metrics: metrics::install(),
@@ -187,14 +194,19 @@ async fn open_view(options: &ServeOptions, log: &Arc<dyn Log>) -> anyhow::Result
 fn ready(
     options: &ServeOptions,
     control: &Arc<Control>,
+    webhooks: &Arc<Webhooks>,
     status: &Arc<EngineStatus>,
 ) -> Arc<dyn Fn() -> Result<(), String> + Send + Sync> {
     let (control, status, is_engine) = (control.clone(), status.clone(), options.has(Role::Engine));
+    let webhooks = webhooks.clone();
     let sole_engine = options.log.url == LogUrl::Embedded;
     let partitions = options.log.partitions() as usize;
     Arc::new(move || {
         if !control.is_caught_up() {
             return Err("plugins and strategies are being read from the log".to_owned());
+        }
+        if !webhooks.is_caught_up() {
+            return Err("webhooks are being read from the log".to_owned());
         }
         let running = status.partitions();
         if let Some((number, trouble)) = running
@@ -363,6 +375,19 @@ impl Roles {
             if handle.block_on(ready_control(&control, &stop)) {
                 engine::run(log, control, every, status, stop);
             }
+        })
+    }
+
+    fn start_notify(
+        &mut self,
+        options: &ServeOptions,
+        webhooks: &Arc<Webhooks>,
+    ) -> anyhow::Result<()> {
+        let (webhooks, options, stop) = (webhooks.clone(), options.notify(), self.stop.clone());
+        let runtime = tokio::runtime::Handle::current();
+        self.thread("notify", move || {
+            let _within = runtime.enter();
+            notify::run(webhooks, options, now_s, stop);
         })
     }
 

@@ -1,5 +1,7 @@
 //! The log on Kafka against a real broker: what it has in common with every log, by the suite, and what is its own.
 
+#[path = "log_kafka/hanging.rs"]
+mod hanging;
 mod kafka_broker;
 #[path = "log_conformance/suite.rs"]
 mod suite;

@@ -8,9 +8,10 @@ use std::{
 };
 
 /// As in the documentation of `lib.rs`, from the top; a module may use those before it.
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 19] = [
     "log", "market", "signal", "bars", "plugin", "strategy", "change", "control", "engine",
-    "offline", "verify", "ingest", "view", "http", "metrics", "config", "serve", "author",
+    "offline", "verify", "ingest", "view", "notify", "http", "metrics", "config", "serve",
+    "author",
 ];
 
 /// Crates that only one part says.

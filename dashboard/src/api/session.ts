@@ -10,6 +10,9 @@ export const session = signal<SessionState>({ name: null, scopes: [], may_read: 
 /** Whether plugins and strategies may be changed. */
 export const mayDeploy = computed(() => session.value.scopes.some((scope) => scope === 'plugins' || scope === 'admin'));
 
+/** Whether webhooks may be seen and changed. */
+export const mayAdminister = computed(() => session.value.scopes.includes('admin'));
+
 /** Open while a token is asked for; what to do once it is there. */
 export const asking = signal<{ then?: () => void } | null>(null);
 
@@ -43,5 +46,11 @@ export async function logOut(): Promise<void> {
 /** Does what needs a token, and asks for one first where there is none. */
 export function withToken(action: () => void): void {
   if (mayDeploy.peek()) action();
+  else asking.value = { then: action };
+}
+
+/** The same for what needs a token of scope `admin`. */
+export function withAdmin(action: () => void): void {
+  if (mayAdminister.peek()) action();
   else asking.value = { then: action };
 }

@@ -131,3 +131,38 @@ export interface SessionState {
   scopes: string[];
   may_read: boolean;
 }
+
+export interface WebhookInfo {
+  id: string;
+  url: string;
+  description: string;
+  format: 'standard' | 'slack';
+  symbols: string[] | null;
+  strategies: string[] | null;
+  side: Side | null;
+  enabled: boolean;
+  version: number;
+  state: 'live' | 'failing' | 'disabled';
+  reason: string | null;
+  delivered: number;
+  due: number;
+  dead: number;
+}
+
+export interface AttemptInfo {
+  signal: string;
+  attempt: number;
+  time: number;
+  duration_ms: number;
+  status: number | null;
+  error: string | null;
+  result: 'delivered' | 'retry' | 'dead';
+  next_attempt: number | null;
+}
+
+export interface DeadLetter {
+  signal: string;
+  attempts: number;
+  time: number;
+  cause: string;
+}

@@ -3,7 +3,7 @@
 import { effect, signal } from '@preact/signals';
 import { INTERVALS, type Interval } from '../api/wire';
 
-export const PANELS = ['signals', 'strategies', 'plugins', 'health'] as const;
+export const PANELS = ['signals', 'strategies', 'plugins', 'webhooks', 'health'] as const;
 export type Panel = (typeof PANELS)[number];
 
 /** The symbol that the chart shows; empty until there is one. */

@@ -7,11 +7,13 @@ import { SignalsPanel } from '../signals/panel';
 import { StrategiesPanel } from '../strategies/panel';
 import { doing, strategies } from '../strategies/list';
 import { stored } from './stored';
+import { WebhooksPanel } from '../webhooks/panel';
 
 const CONTENT: Record<Panel, () => preact.ComponentChild> = {
   signals: () => <SignalsPanel />,
   strategies: () => <StrategiesPanel />,
   plugins: () => <PluginsPanel />,
+  webhooks: () => <WebhooksPanel />,
   health: () => <HealthPanel />,
 };
 

@@ -58,6 +58,21 @@ pub enum AuditAction {
     /// A strategy was to be removed.
     #[serde(rename = "strategy.remove")]
     RemoveStrategy,
+    /// A webhook was to be defined.
+    #[serde(rename = "webhook.create")]
+    CreateWebhook,
+    /// A webhook was to be changed.
+    #[serde(rename = "webhook.change")]
+    ChangeWebhook,
+    /// A webhook was to be removed.
+    #[serde(rename = "webhook.remove")]
+    RemoveWebhook,
+    /// A webhook's receiver was gone.
+    #[serde(rename = "webhook.disable")]
+    DisableWebhook,
+    /// Dead letters were to be sent again.
+    #[serde(rename = "webhook.resend")]
+    ResendWebhook,
 }
 
 /// An entry as it stands in `audit`.
@@ -69,7 +84,7 @@ pub struct AuditEntry {
     pub from: Option<String>,
     /// What was asked for.
     pub action: AuditAction,
-    /// The plugin's or the strategy's name; of a refused upload its digest.
+    /// The plugin's, strategy's or webhook's name; of a refused upload its digest.
     pub subject: String,
     /// SHA-256 of the component that it is about, lower-case hex.
     pub digest: Option<String>,
@@ -101,7 +116,7 @@ pub struct AuditPage {
 }
 
 impl AuditEntry {
-    pub(super) fn new(
+    pub(crate) fn new(
         actor: &Actor,
         action: AuditAction,
         subject: &str,
@@ -133,7 +148,7 @@ impl AuditEntry {
         }
     }
 
-    pub(super) fn message(&self) -> Append {
+    pub(crate) fn message(&self) -> Append {
         Append {
             topic: Topic::Audit,
             partition: 0,

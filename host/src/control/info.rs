@@ -321,7 +321,7 @@ pub enum ControlError {
 }
 
 impl ControlError {
-    pub(super) fn refused(stage: &str, errors: Vec<FieldError>) -> Self {
+    pub(crate) fn refused(stage: &str, errors: Vec<FieldError>) -> Self {
         let message = errors
             .iter()
             .map(|e| e.message.as_str())

@@ -66,6 +66,11 @@ impl Album {
         }
     }
 
+    /// Takes note of an end of `changes` below which all is in the partition's state.
+    pub(super) fn pass_changes(&mut self, end: Offset) {
+        self.changes_from = self.changes_from.max(end);
+    }
+
     /// Takes note that a picture is complete.
     pub(super) const fn keep(&mut self, frame: &Frame) {
         self.rotation = frame.rotation;

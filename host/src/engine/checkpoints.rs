@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Outputs, Partition, PictureProgress, album::Album};
-use crate::log::{Log, Offset, Topic};
+use crate::log::{Append, Log, Offset, Topic};
 
 /// Symbols that are captured in one turn at least: about a millisecond's work.
 const SYMBOLS_A_TURN: usize = 512;
@@ -55,6 +55,8 @@ pub(super) struct Checkpoints {
     /// Whether one is in the making; it may have been given up since the last turn.
     is_making: bool,
     was_given_up: bool,
+    /// Whether the one in the making, or the newest, follows one that was given up.
+    is_second_try: bool,
     /// Whether a strategy came or went since the newest picture was begun. Without one a takeover warms it up again,
     /// from ticks that retention removes in the end, however long no other tick comes.
     changed: bool,
@@ -96,6 +98,7 @@ impl Checkpoints {
             begun: newest.unwrap_or(0),
             is_making: false,
             was_given_up: false,
+            is_second_try: false,
             changed,
             rows: 0,
             step_bytes: 0,
@@ -125,17 +128,20 @@ impl Checkpoints {
                 .saturating_mul(fed)
                 .saturating_mul(partition.symbols())
                 / most;
-            return self.advance(due.max(SYMBOLS_A_TURN), partition, out, now);
+            let room = STEP_BYTES - self.step_bytes;
+            return self.advance(due.max(SYMBOLS_A_TURN), room, partition, out, now);
         }
         self.was_given_up |= std::mem::take(&mut self.is_making);
         if !self.was_given_up && !self.is_due(partition, now) {
             return 0;
         }
-        // One that was given up is not given up again.
-        match std::mem::take(&mut self.was_given_up) {
-            true => self.whole(partition, out, now),
-            false => self.begin(partition, out, now),
-        }
+        self.is_second_try = std::mem::take(&mut self.was_given_up);
+        self.begin(partition, out, now)
+    }
+
+    /// Whether strategies have to wait before they come or go: a picture that one of them ended is being taken again.
+    pub(super) const fn holds_strategies(&self, partition: &Partition) -> bool {
+        self.is_making && self.is_second_try && partition.is_taking_picture()
     }
 
     /// Takes a whole picture at once. Returns the bytes put out.
@@ -145,7 +151,7 @@ impl Checkpoints {
         out: &mut Outputs,
         now: Instant,
     ) -> usize {
-        self.begin(partition, out, now) + self.advance(usize::MAX, partition, out, now)
+        self.begin(partition, out, now) + self.advance(usize::MAX, usize::MAX, partition, out, now)
     }
 
     /// The step in the making is on its way.
@@ -161,6 +167,10 @@ impl Checkpoints {
         };
         let floor = self.kept.map_or(position, |kept| kept.position);
         log.keep_from(Topic::Ticks, number, floor);
+        // The next picture knows all changes that are there: only its owner makes any. A takeover need not read them.
+        if let Ok(changes) = log.bounds(Topic::Changes, number) {
+            self.album.pass_changes(changes.end);
+        }
         let at = Instant::now();
         self.kept = Some(Kept { position, at });
     }
@@ -210,16 +220,26 @@ impl Checkpoints {
         self.count(out, |album, out| partition.begin_picture(album, out))
     }
 
+    /// Goes on by so many symbols, or until about so many bytes are put out.
     fn advance(
         &mut self,
         symbols: usize,
+        bytes: usize,
         partition: &mut Partition,
         out: &mut Outputs,
         now: Instant,
     ) -> usize {
-        let mut progress = PictureProgress::None;
+        let mut progress = PictureProgress::Unfinished;
         let bytes = self.count(out, |album, out| {
-            progress = partition.advance_picture(symbols, album, out);
+            let (mut left, before) = (symbols, out.appends.len());
+            while left > 0
+                && progress == PictureProgress::Unfinished
+                && put_out(&out.appends[before..]) < bytes
+            {
+                let some = left.min(SYMBOLS_A_TURN);
+                progress = partition.advance_picture(some, album, out);
+                left -= some;
+            }
         });
         if progress == PictureProgress::Complete {
             self.is_making = false;
@@ -239,10 +259,13 @@ impl Checkpoints {
         part(&mut self.album, out);
         metrics::histogram!("wigwag_engine_checkpoint_stall_seconds")
             .record(started.elapsed().as_secs_f64());
-        let put_out = out.appends[before..].iter().map(|a| a.value.len());
-        let bytes = put_out.sum();
+        let bytes = put_out(&out.appends[before..]);
         self.bytes += bytes;
         self.step_bytes += bytes;
         bytes
     }
+}
+
+fn put_out(appends: &[Append]) -> usize {
+    appends.iter().map(|append| append.value.len()).sum()
 }

@@ -205,7 +205,7 @@ impl Owner {
     /// Starts and stops strategies as the deployment says, between two messages.
     fn follow_control(&mut self) -> Result<(), TakeoverError> {
         let version = self.deployment.version();
-        if self.deployed == Some(version) {
+        if self.deployed == Some(version) || self.checkpoints.holds_strategies(&self.partition) {
             return Ok(());
         }
         let wanted = self.deployment.enabled();

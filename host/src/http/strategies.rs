@@ -256,7 +256,7 @@ fn precondition(headers: &HeaderMap) -> Result<Precondition, Problem> {
 }
 
 /// The etags of a header, each with its quotes, or `*`.
-fn etags(headers: &HeaderMap, name: HeaderName) -> Result<Vec<String>, Problem> {
+pub(super) fn etags(headers: &HeaderMap, name: HeaderName) -> Result<Vec<String>, Problem> {
     let mut etags = Vec::new();
     for value in headers.get_all(&name) {
         let text = value.to_str().unwrap_or_default();

@@ -6,6 +6,7 @@ mod appender;
 mod cluster;
 mod commit;
 mod fetch;
+mod hanging;
 mod input;
 mod lease;
 mod member;
@@ -15,6 +16,7 @@ mod topics;
 mod transaction;
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod wait;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 

@@ -82,6 +82,8 @@ pub(super) fn engine() -> wasmtime::Result<Engine> {
         .concurrency_support(false)
         .wasm_relaxed_simd(false)
         .consume_fuel(true)
+        // Nobody is shown one, and a plugin may trap at each row.
+        .wasm_backtrace_max_frames(None)
         .epoch_interruption(true)
         .cranelift_opt_level(OptLevel::Speed)
         // The host lets no not-a-number in or out; canonicalising each costs 60 %.

@@ -20,6 +20,7 @@ use wigwag::{
     },
     market::Side,
     metrics,
+    notify::{Targets, Webhooks},
     plugin::Digest,
     signal::{SCHEMA, Signal},
     view::{Limits, View},
@@ -135,6 +136,8 @@ impl Server {
         let view = View::open(folder, settings.view, log.clone(), 0).expect("a view");
         let control =
             Arc::new(Control::start(log.clone(), support::runtime().clone()).expect("threads"));
+        let webhooks =
+            Webhooks::start(log.clone(), Targets::default(), || START).expect("a thread");
         let options = ingest::Options::default();
         let closing = Closing::default();
         let ready = settings.engine_ready;
@@ -147,6 +150,7 @@ impl Server {
             }),
             view: Some(view.clone()),
             control: control.clone(),
+            webhooks: Arc::new(webhooks),
             log,
             ready: Arc::new(move || match ready.load(Ordering::Relaxed) {
                 true => Ok(()),

@@ -92,6 +92,19 @@ impl Broker {
         }
     }
 
+    /// `kill -9`; its data stay.
+    pub(crate) fn kill(&mut self) {
+        let written = std::fs::read_to_string(self.directory.path().join("pid")).expect("a PID");
+        let pid = written
+            .trim()
+            .parse()
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.expect("a PID"), rustix::process::Signal::KILL)
+            .expect("it is killed");
+        self.stop();
+    }
+
     /// Starts it again on its data and its port.
     pub(crate) fn resume(&mut self) {
         let port = self.address.rsplit(':').next().expect("a port");

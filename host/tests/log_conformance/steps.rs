@@ -226,7 +226,11 @@ pub(crate) fn positions_of_partitions_and_groups_are_independent<F: Fixture>() {
     let fixture = F::create();
     let log = fixture.open();
     let mut expected = BTreeMap::new();
-    for (group, base) in [(Group::Engine, 2), (Group::RawIntake, 6)] {
+    for (group, base) in [
+        (Group::Engine, 2),
+        (Group::RawIntake, 6),
+        (Group::Notify, 9),
+    ] {
         let mut owner = Owner::of_all(&log, group);
         for (&partition, lease) in &mut owner.leases {
             let inputs = fill(&log, group.input(), partition, base + partition);
@@ -237,7 +241,7 @@ pub(crate) fn positions_of_partitions_and_groups_are_independent<F: Fixture>() {
             expected.insert((group.name(), partition), position);
         }
     }
-    for group in [Group::Engine, Group::RawIntake] {
+    for group in Group::ALL {
         let mut owner = Owner::of_all(&log, group);
         for (&partition, lease) in &mut owner.leases {
             assert_eq!(

@@ -27,7 +27,7 @@ pub(crate) fn plugins() -> &'static [Arc<Plugin>] {
         let compiler = Compiler::new(env!("CARGO_BIN_EXE_wigwag").into(), Some(cache));
         let limits = Limits {
             memory_bytes: 4 << 20,
-            row_fuel: 300_000,
+            row_fuel: 100_000,
             deadline: Duration::from_secs(24 * 60 * 60),
         };
         let runtime = Runtime::try_new(compiler, limits).expect("wasmtime runs here");

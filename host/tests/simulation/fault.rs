@@ -17,7 +17,9 @@ use super::{
 };
 
 /// What goes wrong; the numbers are those of the table of faults.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub(crate) enum Fault {
     /// A process is gone without goodbye, at any point of a step (1 to 4).
     Crash,

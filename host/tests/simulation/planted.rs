@@ -2,7 +2,7 @@
 //! move of whoever drives the owners: the engine itself stays as it is.
 
 /// One bug.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Planted {
     /// `fence` shuts nobody out and leaves the open transaction of the owner before as it is.
     NoFence,

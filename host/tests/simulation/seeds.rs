@@ -1,16 +1,15 @@
-//! Runs seeds on as many threads as there are processors, each seed on one, up to the first that fails, and tells that
-//! one's story.
+//! Runs seeds in as many processes as there are processors, up to the first that fails, and tells that one's story.
 
 use std::{
     fmt,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    path::PathBuf,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     STEPS, deployment,
@@ -19,7 +18,7 @@ use super::{
 };
 
 /// What came of a range of seeds.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Seeds {
     /// The lowest that failed.
     pub(crate) failed: Option<Failed>,
@@ -30,7 +29,7 @@ pub(crate) struct Seeds {
 }
 
 /// A seed that failed, with the fewest steps with which it does.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Failed {
     pub(crate) seed: u64,
     steps: usize,
@@ -50,49 +49,110 @@ pub(crate) fn wanted() -> Option<Range<u64>> {
 }
 
 pub(crate) fn run_seeds(seeds: Range<u64>, planted: Option<Planted>) -> Seeds {
+    // What is compiled is kept on disk, for all of them.
     deployment::plugins();
     let started = Instant::now();
-    let (next, end) = (AtomicU64::new(seeds.start), AtomicU64::new(seeds.end));
-    let all = Mutex::new(Seeds::default());
-    let worker = || {
-        loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            // Past a failed seed none is run; all below it are.
-            if seed >= end.load(Ordering::Relaxed) {
-                return;
-            }
-            let (story, ended) = run_one(plan(seed, STEPS, planted));
-            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            all.ran += 1;
-            all.story.steps += story.steps;
-            all.story.takeovers += story.takeovers;
-            all.story.promotions += story.promotions;
-            all.story.faults.extend(story.faults);
-            if let Err(why) = ended {
-                end.fetch_min(seed, Ordering::Relaxed);
-                if all.failed.as_ref().is_none_or(|failed| failed.seed > seed) {
-                    all.failed = Some(Failed {
-                        seed,
-                        steps: STEPS,
-                        why,
-                        lines: Vec::new(),
-                    });
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..threads {
-            scope.spawn(worker);
-        }
-    });
-    let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let folder = tempfile::tempdir().expect("a folder");
+    let processes = std::thread::available_parallelism().map_or(1, usize::from);
+    let running: Vec<_> = (0..processes as u64)
+        .map(|number| {
+            let share = Share {
+                first: seeds.start + number,
+                end: seeds.end,
+                step: processes,
+                planted,
+                result: folder.path().join(number.to_string()),
+            };
+            (share.start(), share.result)
+        })
+        .collect();
+    let mut all = Seeds::default();
+    for (mut process, result) in running {
+        let ended = process.wait().expect("it ends");
+        assert!(ended.success(), "a process of seeds {seeds:?}: {ended}");
+        let result = std::fs::read(result).expect("a result");
+        all.add(serde_json::from_slice(&result).expect("it is whole"));
+    }
     all.elapsed = started.elapsed();
     if planted.is_none() {
         all.failed = all.failed.map(shortened);
     }
     all
+}
+
+impl Seeds {
+    fn add(&mut self, other: Self) {
+        self.ran += other.ran;
+        self.story.steps += other.story.steps;
+        self.story.takeovers += other.story.takeovers;
+        self.story.promotions += other.story.promotions;
+        self.story.faults.extend(other.story.faults);
+        let failed = self.failed.take().into_iter().chain(other.failed);
+        self.failed = failed.min_by_key(|failed| failed.seed);
+    }
+}
+
+/// Every so many of a range of seeds, for one process. Threads of one would wait for each other most of the time: an instance
+/// that comes or goes is a change of the address space.
+#[derive(Serialize, Deserialize)]
+struct Share {
+    first: u64,
+    end: u64,
+    step: usize,
+    planted: Option<Planted>,
+    /// Where it writes what came of them.
+    result: PathBuf,
+}
+
+/// Tells a process of this test binary its share.
+const SHARE: &str = "WIGWAG_TEST_SEEDS";
+
+/// A process that [`run_seeds`] starts; does nothing by itself.
+#[test]
+fn the_process_of_some_seeds() {
+    let Some(share) = std::env::var_os(SHARE) else {
+        return;
+    };
+    let share: Share = serde_json::from_str(share.to_str().unwrap()).expect("a share");
+    let seeds = share.run();
+    std::fs::write(&share.result, serde_json::to_vec(&seeds).unwrap()).expect("written");
+}
+
+impl Share {
+    fn start(&self) -> Child {
+        Command::new(std::env::current_exe().expect("a path"))
+            .args(["--exact", "seeds::the_process_of_some_seeds"])
+            .env(SHARE, serde_json::to_string(self).unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts")
+    }
+
+    /// Up to the first that fails.
+    fn run(&self) -> Seeds {
+        let mut all = Seeds::default();
+        for seed in (self.first..self.end).step_by(self.step) {
+            let (story, ended) = run_one(plan(seed, STEPS, self.planted));
+            all.add(Seeds {
+                failed: ended.err().map(|why| Failed {
+                    seed,
+                    steps: STEPS,
+                    why,
+                    lines: Vec::new(),
+                }),
+                ran: 1,
+                story: Story {
+                    lines: Vec::new(),
+                    ..story
+                },
+                elapsed: Duration::ZERO,
+            });
+            if all.failed.is_some() {
+                break;
+            }
+        }
+        all
+    }
 }
 
 const fn plan(seed: u64, steps: usize, planted: Option<Planted>) -> Plan {

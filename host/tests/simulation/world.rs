@@ -40,7 +40,7 @@ pub(crate) struct Plan {
 }
 
 /// What happened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Story {
     pub(crate) steps: usize,
     pub(crate) faults: Vec<Fault>,

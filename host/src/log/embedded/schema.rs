@@ -207,10 +207,7 @@ pub(super) fn load_positions(connection: &Connection) -> rusqlite::Result<Positi
     let mut positions = Positions::new();
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
-        if let Some(group) = [Group::Engine, Group::RawIntake]
-            .into_iter()
-            .find(|group| group.name() == name)
-        {
+        if let Some(group) = Group::ALL.into_iter().find(|group| group.name() == name) {
             positions.insert((group, row.get(1)?), row.get(2)?);
         }
     }

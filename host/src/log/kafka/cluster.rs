@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use tracing::{debug, warn};
 
-use super::Options;
+use super::{Options, hanging::Decisions};
 use crate::log::{Bounds, Group, LogError, Offset, Topic};
 
 /// How long a question to the cluster may take.
@@ -57,6 +57,7 @@ pub(super) struct Cluster {
     options: Options,
     names: [String; Topic::ALL.len()],
     health: Arc<Health>,
+    decisions: Arc<Decisions>,
     /// For questions only: assigned to nothing. It reads uncommitted, so that an end is the high watermark and
     /// not the last stable offset.
     asking: BaseConsumer<Plain>,
@@ -83,6 +84,7 @@ impl Cluster {
             options,
             names,
             health,
+            decisions: Arc::default(),
             asking,
         })
     }
@@ -93,6 +95,10 @@ impl Cluster {
 
     pub(super) const fn health(&self) -> &Arc<Health> {
         &self.health
+    }
+
+    pub(super) const fn decisions(&self) -> &Arc<Decisions> {
+        &self.decisions
     }
 
     /// A topic's name on the cluster.

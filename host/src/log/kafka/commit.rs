@@ -21,7 +21,8 @@ use rdkafka::{
 use tracing::debug;
 
 use super::{
-    cluster::{ASK_LIMIT, Cluster, list, offset},
+    cluster::{ASK_LIMIT, Cluster, list, number, offset},
+    hanging::Writes,
     member::{GroupConsumer, Producing},
     transaction::{AGAIN_INTERVAL, COMMIT_LIMIT, Deliveries, Fault, Transactions, left, until},
 };
@@ -46,6 +47,23 @@ pub(super) struct Committer {
     producing: Producing,
 }
 
+/// What the owner of a partition of the group's input writes to.
+fn writes(cluster: &Cluster, group: Group, partition: u32) -> Writes {
+    let topics = group.output().iter().map(|topic| {
+        let count = topic.partitions(cluster.options().partitions);
+        let partitions = match group {
+            Group::RawIntake => (0..count).map(number).collect(),
+            // What they write goes to the partition of their input, or to the only one that there is.
+            Group::Engine | Group::Notify => vec![number(partition.min(count - 1))],
+        };
+        (cluster.name(*topic).to_owned(), partitions)
+    });
+    Writes {
+        topics: topics.collect(),
+        group: Some(cluster.group(group)),
+    }
+}
+
 impl Committer {
     /// Shuts out every earlier owner of the partition.
     pub(super) fn fence(
@@ -56,9 +74,10 @@ impl Committer {
         producing: Producing,
     ) -> Result<Self, LogError> {
         let id = format!("{}-{partition}", cluster.group(group));
+        let writes = writes(&cluster, group, partition);
         let is_ours = || producing.hold().is_ours();
         let place = (group.input(), partition);
-        let transactions = Transactions::fence(Arc::clone(&cluster), &id, place, is_ours)?;
+        let transactions = Transactions::fence(Arc::clone(&cluster), id, writes, place, is_ours)?;
         Ok(Self {
             cluster,
             group,
@@ -103,7 +122,8 @@ impl Committer {
     /// Commits what is ordered, until released, dropped by the lease, or a step fails.
     pub(super) fn run(self, orders: &Receiver<Order>, outcomes: &Sender<Result<(), LogError>>) {
         while let Ok(Order::Commit(step)) = orders.recv() {
-            let outcome = self.commit(&step);
+            let began = Instant::now();
+            let outcome = (self.commit(&step)).and_then(|()| self.transactions.look_after(began));
             let failed = outcome.is_err();
             // Nobody listens where the lease was dropped meanwhile.
             let _ = outcomes.send(outcome);

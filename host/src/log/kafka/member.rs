@@ -31,7 +31,7 @@ use super::{
 use crate::log::{Group, Lease, LogError, Member};
 
 /// How soon a member hears, at the latest, that another comes or goes: it is told in the answers to these.
-const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(200);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the thread waits for the client at a time.
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
 /// The same while commits are awaited.

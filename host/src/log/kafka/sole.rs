@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Instant};
 use super::{
     appender,
     cluster::Cluster,
+    hanging::Writes,
     transaction::{COMMIT_LIMIT, Transactions},
 };
 use crate::log::{Append, LogError, SoleWriter, Topic};
@@ -19,7 +20,15 @@ impl Sole {
     pub(super) fn take(cluster: Arc<Cluster>) -> Result<Self, LogError> {
         let id = format!("{}sole-writer", cluster.options().prefix);
         let place = (Topic::Control, 0);
-        let transactions = Transactions::fence(Arc::clone(&cluster), &id, place, || true)?;
+        // What concerns all partitions has topics of one.
+        let ones = Topic::ALL.iter().filter(|topic| topic.partitions(2) == 1);
+        let writes = Writes {
+            topics: ones
+                .map(|topic| (cluster.name(*topic).to_owned(), vec![0]))
+                .collect(),
+            group: None,
+        };
+        let transactions = Transactions::fence(Arc::clone(&cluster), id, writes, place, || true)?;
         Ok(Self {
             cluster,
             transactions,
@@ -32,10 +41,11 @@ impl SoleWriter for Sole {
         for append in &appends {
             appender::check(&self.cluster, append)?;
         }
-        let deadline = Instant::now() + COMMIT_LIMIT;
+        let began = Instant::now();
+        let deadline = began + COMMIT_LIMIT;
         let attempted = self.transactions.attempt(&appends, deadline, |_| Ok(()));
         let Err(fault) = attempted else {
-            return Ok(());
+            return self.transactions.look_after(began);
         };
         let aborted = !fault.fatal && self.transactions.abort();
         if !fault.at_commit && (fault.lost || self.transactions.is_shut_out()) {

@@ -19,6 +19,7 @@ use tracing::debug;
 use super::{
     appender::record,
     cluster::{Cluster, Health, MAX_MESSAGE_BYTES},
+    hanging::{Hanging, Writes},
 };
 use crate::log::{Append, LogError, Topic};
 
@@ -28,6 +29,8 @@ const FENCE_LIMIT: Duration = Duration::from_secs(30);
 const FENCE_SLICE: Duration = Duration::from_millis(100);
 /// How long a transaction may take.
 pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(10);
+/// One that took longer may have gone on across a broker's restart.
+const SLOW_COMMIT: Duration = Duration::from_secs(2);
 /// How long undoing it may take.
 const ABORT_LIMIT: Duration = Duration::from_secs(3);
 /// The broker aborts what is open for so long: readers wait no longer for a dead member without successor.
@@ -52,20 +55,24 @@ pub(super) struct Transactions {
     cluster: Arc<Cluster>,
     /// What it is about, in errors.
     place: (Topic, u32),
+    id: String,
+    writes: Writes,
     producer: BaseProducer<Deliveries>,
 }
 
 impl Transactions {
-    /// Shuts out every earlier producer of the same `id`, as long as the `place` is ours.
+    /// Shuts out every earlier producer of the same `id`, as long as the `place` is ours, and ends what a broker left
+    /// open of theirs.
     pub(super) fn fence(
         cluster: Arc<Cluster>,
-        id: &str,
+        id: String,
+        writes: Writes,
         place: (Topic, u32),
         is_ours: impl Fn() -> bool,
     ) -> Result<Self, LogError> {
         let mut config = cluster.settings();
         config
-            .set("transactional.id", id)
+            .set("transactional.id", &id)
             .set(
                 "transaction.timeout.ms",
                 TRANSACTION_LIMIT.as_millis().to_string(),
@@ -87,34 +94,66 @@ impl Transactions {
         let transactions = Self {
             cluster,
             place,
+            id,
+            writes,
             producer,
         };
-        // Where no broker is connected yet, as in a client that is new, the search for the coordinator begins half a second
-        // later (`rd_kafka_txn_coord_query` in rdkafka_txnmgr.c). An answer to any question is a connection; without
-        // one the search says what is wrong.
-        let name = transactions.cluster.name(place.0);
-        let _ = transactions
-            .producer
-            .client()
-            .fetch_metadata(Some(name), FENCE_SLICE);
+        let hanging = thread::scope(|scope| {
+            let hanging = scope.spawn(|| transactions.hanging());
+            // Where no broker is connected yet, as in a client that is new, the search for the coordinator begins half a
+            // second later (`rd_kafka_txn_coord_query` in rdkafka_txnmgr.c). An answer to any question is a connection;
+            // without one the search says what is wrong.
+            let name = transactions.cluster.name(place.0);
+            let client = transactions.producer.client();
+            let _ = client.fetch_metadata(Some(name), FENCE_SLICE);
+            hanging.join().unwrap_or_default()
+        });
         let deadline = Instant::now() + FENCE_LIMIT;
         loop {
             match transactions.producer.init_transactions(FENCE_SLICE) {
                 _ if !is_ours() => {
                     return Err(transactions.lost("it moved while it was fenced"));
                 }
-                Ok(()) => return Ok(transactions),
+                Ok(()) => break,
                 // The same call goes on where the time ended it.
                 Err(error) if retriable(&error) && Instant::now() < deadline => {}
                 Err(error) => {
                     let told = transactions.cluster.health().told(&error);
                     return Err(transactions.unavailable(&format!(
-                        "initialising transactional id \"{id}\" within {} s: {told}",
+                        "initialising transactional id \"{}\" within {} s: {told}",
+                        transactions.id,
                         FENCE_LIMIT.as_secs()
                     )));
                 }
             }
         }
+        transactions.end(hanging)?;
+        Ok(transactions)
+    }
+
+    /// To be called after a transaction that began then: where a broker may have come back meanwhile, ends what it left open.
+    pub(super) fn look_after(&self, began: Instant) -> Result<(), LogError> {
+        match began.elapsed() < SLOW_COMMIT {
+            true => Ok(()),
+            false => self.end(self.hanging()),
+        }
+    }
+
+    /// Asks what became of the newest transaction of this id.
+    fn hanging(&self) -> Option<Hanging> {
+        let cluster = &self.cluster;
+        Hanging::ask(
+            cluster.options(),
+            cluster.decisions(),
+            &self.id,
+            &self.writes,
+        )
+    }
+
+    fn end(&self, hanging: Option<Hanging>) -> Result<(), LogError> {
+        hanging.map_or(Ok(()), Hanging::end).map_err(|error| {
+            self.unavailable(&format!("looking for transactions that hang: {error}"))
+        })
     }
 
     /// One transaction: what comes `first`, and these messages.
