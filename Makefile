@@ -30,6 +30,14 @@ run: build ## Starts service and generator on an embedded log; Ctrl-C ends both
 run-kafka: build ## The same on a real Apache Kafka, which it gets and starts
 	@deploy/run --kafka
 
+.PHONY: up
+up: ## Puts all of it into a Kubernetes cluster, on minikube unless ON= names another (docs/kubernetes.md)
+	@deploy/up $(ON)
+
+.PHONY: down
+down: ## Takes it out again; its data stay
+	@deploy/down
+
 .PHONY: dashboard
 dashboard: dashboard/node_modules ## Builds the dashboard anew (dashboard/dist, which is committed); needs Node
 	cd dashboard && npm run build
@@ -41,7 +49,12 @@ dashboard/node_modules: dashboard/package-lock.json
 test: target ## Runs the tests; installs what they lack
 	@deploy/install-test-tools
 	cargo test --locked --workspace
-	@$(MAKE) test-dashboard
+	@$(MAKE) test-dashboard test-deployment
+
+.PHONY: test-deployment
+test-deployment: ## What is deployed to Kubernetes, without a cluster
+	cargo build --locked -p wigwag -p wigwag-generator
+	@deploy/check-manifests
 
 .PHONY: test-dashboard
 test-dashboard: build dashboard/node_modules ## The dashboard's own tests, in a browser on the real service

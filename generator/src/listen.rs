@@ -2,6 +2,7 @@
 //! so that several generators behind a load balancer answer as one.
 
 use std::{
+    future::ready,
     io,
     sync::{Arc, Mutex},
 };
@@ -9,7 +10,8 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -17,15 +19,31 @@ use tokio::net::TcpListener;
 
 use crate::{clock, market::Market, stop::Stop};
 
-/// Serves until `stop` is asked for and those being answered had their time.
+const SERVED_BY: HeaderName = HeaderName::from_static("served-by");
+
+/// Serves until `stop` is asked for and those being answered had their time. `name` is said in each answer's
+/// header, and nowhere in what all replicas answer alike.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, market: Market, stop: Stop) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    market: Market,
+    name: Option<&str>,
+    stop: Stop,
+) -> io::Result<()> {
     let router = Router::new()
         .route("/", get(newest))
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(Arc::new(Mutex::new(market)));
+    let name = name.and_then(|name| HeaderValue::from_str(name).ok());
+    let router = match name {
+        Some(name) => router.layer(map_response(move |mut response: Response| {
+            response.headers_mut().insert(SERVED_BY, name.clone());
+            ready(response)
+        })),
+        None => router,
+    };
     let overdue = stop.clone();
     let serving =
         axum::serve(listener, router).with_graceful_shutdown(async move { stop.asked().await });

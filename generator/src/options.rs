@@ -42,6 +42,10 @@ pub struct Options {
     )]
     pub listen: Option<SocketAddr>,
 
+    /// Who serves: said in the header `Served-By` of each answer, so that one sees how a balancer shares requests out
+    #[arg(long, value_name = "NAME", env = "WIGWAG_GENERATOR_NAME", requires = "listen", value_parser = parse_name)]
+    pub name: Option<String>,
+
     /// Ticks a second, over all symbols and shares; 0 is as fast as possible (on a grid of 1000000 a second)
     #[arg(
         long,
@@ -80,7 +84,7 @@ pub struct Options {
     pub start_time: Option<i64>,
 
     /// The number of symbols (AAPL, GOOGL, AMZN, MSFT, TSLA, S0005, S0006, ...) or their names, separated by commas;
-    /// with --replay, the one symbol of a file that names none
+    /// with --replay, the one symbol of a file that names none, whatever it is called
     #[arg(long, value_name = "N|A,B,C", default_value = "5", env = "WIGWAG_GENERATOR_SYMBOLS", value_parser = Symbols::parse)]
     pub symbols: Symbols,
 
@@ -93,15 +97,21 @@ pub struct Options {
     )]
     pub share: Share,
 
-    /// Send the records of a file instead of simulating them: CSV (ticks, columns in any order under the usual names)
-    /// or NDJSON (all kinds)
+    /// Send the records of files instead of simulating them, several by time: CSV (ticks, columns in any order under the
+    /// usual names) or NDJSON (all kinds). The symbol is in a column, or is the file's name, such as AAPL.csv
     #[arg(
         long,
         value_name = "FILE",
         env = "WIGWAG_GENERATOR_REPLAY",
+        num_args = 1..,
         conflicts_with_all = ["rate", "kinds", "seed", "start_time", "share"]
     )]
-    pub replay: Option<PathBuf>,
+    pub replay: Vec<PathBuf>,
+
+    /// With --replay: sort all records by time first, in memory, where a file holds one symbol after the other or the
+    /// newest day first
+    #[arg(long, env = "WIGWAG_GENERATOR_SORT")]
+    pub sort: bool,
 
     /// With --replay: recorded seconds in a second; 0 is as fast as possible
     #[arg(
@@ -156,15 +166,24 @@ impl Options {
                 options.share.of()
             ));
         }
-        if given("speed") && options.replay.is_none() {
+        if options.sort && options.replay.is_empty() {
+            return refuse("sort is given, but there is no --replay".into());
+        }
+        if given("speed") && options.replay.is_empty() {
             return refuse(format!(
                 "speed is {}, but there is no --replay; use --rate",
                 options.speed
             ));
         }
-        if options.replay.is_some() && given("symbols") && symbols != 1 {
+        let files = options.replay.len();
+        if files > 0 && given("symbols") && symbols != 1 {
             return refuse(format!(
                 "there are {symbols} symbols; with --replay, name the one that the file leaves out"
+            ));
+        }
+        if files > 1 && given("symbols") {
+            return refuse(format!(
+                "there are {files} files; each names its symbols in a column or is named by one, so leave --symbols out"
             ));
         }
         let shape = options.market_shape();
@@ -234,12 +253,21 @@ fn parse_batch(text: &str) -> Result<usize, String> {
 }
 
 fn parse_producer_id(text: &str) -> Result<String, String> {
+    plain("producer id", text)
+}
+
+fn parse_name(text: &str) -> Result<String, String> {
+    plain("name", text)
+}
+
+/// What may stand in a header as it is.
+fn plain(what: &str, text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "producer id is {text:?}; use 1 to 64 characters from A-Z, a-z, 0-9, '-', '_' and '.'"
+            "{what} is {text:?}; use 1 to 64 characters from A-Z, a-z, 0-9, '-', '_' and '.'"
         ))
     }
 }
@@ -296,12 +324,19 @@ mod tests {
             ("--replay f --rate 5", ["--replay", "--rate"]),
             ("--replay f --symbols 3", ["3 symbols", "--replay"]),
             ("--replay f --speed -2", ["-2", "use 0"]),
+            ("--replay f g --symbols A", ["2 files", "--symbols"]),
+            ("--sort", ["sort is given", "no --replay"]),
             ("--replay f --listen 127.0.0.1:0", ["--replay", "--listen"]),
             ("--to ftp://x", ["ftp://x", "use an http:// URL"]),
             ("--to kafka://x", ["kafka://x", "HOST:PORT"]),
             ("--to - --token t", ["token", "HTTP"]),
             ("--listen 5000", ["5000", "--listen"]),
             ("--producer-id a,b", ["a,b", "1 to 64"]),
+            (
+                "--listen 127.0.0.1:0 --name a,b",
+                ["name is \"a,b\"", "1 to 64"],
+            ),
+            ("--name a", ["--name", "--listen"]),
             ("--colour red", ["--colour", "unexpected"]),
         ] {
             let refused = parse(args).unwrap_err();

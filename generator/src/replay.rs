@@ -1,7 +1,11 @@
-//! Recorded market data from a file: CSV (ticks) or NDJSON (all kinds), in the order of the file.
+//! Recorded market data from a file: CSV (ticks) or NDJSON (all kinds), in the order of the file; or from several files in
+//! the order of time.
 //!
 //! Column and field names are those of our records or the usual other ones, in upper or lower case. A record
 //! that breaks a rule ends the replay with an error that names line, field and rule; what came before it stands.
+
+mod header;
+mod merge;
 
 use std::{
     borrow::Cow,
@@ -13,6 +17,8 @@ use std::{
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use self::header::Header;
+pub use self::merge::Merge;
 use crate::{
     instant::{self, InstantError},
     record::{Body, Breach, Kind, Record, Side, Tick},
@@ -27,7 +33,7 @@ const SYMBOL: Names = &["stock_symbol", "symbol", "ticker", "name"];
 const OPEN: Names = &["opening_price", "open"];
 const HIGH: Names = &["high", "high_price"];
 const LOW: Names = &["low", "low_price"];
-const CLOSE: Names = &["closing_price", "close"];
+const CLOSE: Names = &["closing_price", "close", "close/last"];
 const VOLUME: Names = &["volume", "vol"];
 
 /// The records of a file.
@@ -63,7 +69,10 @@ enum Problem {
     Csv(#[from] csv::Error),
     #[error("has no field for {0:?}; name it {names}", names = .1.join(" or "))]
     Missing(&'static str, Names),
-    #[error("the file has no column for the symbol; name it {}, or say which symbol it is with --symbols", SYMBOL.join(" or "))]
+    #[error(
+        "the file has no column for the symbol; name it {}, name the file by its symbol such as AAPL.csv, or say which symbol it is with --symbols",
+        SYMBOL.join(" or ")
+    )]
     NoSymbol,
     #[error("field {0:?} is {1}; it must be a finite number")]
     NotANumber(&'static str, String),
@@ -96,25 +105,14 @@ enum Lines {
     },
 }
 
-/// Where the fields of a tick are in a CSV row.
-struct Header {
-    time: usize,
-    /// The time of day, where the file has the date in a column of its own.
-    time_of_day: Option<usize>,
-    symbol: Option<usize>,
-    open: usize,
-    high: usize,
-    low: usize,
-    close: usize,
-    volume: usize,
-}
-
 impl Replay {
-    /// Opens a file. Ticks that name no symbol are of `symbol`.
+    /// Opens a file. Ticks that name no symbol are of `symbol`, or of the one by which the file is named.
     ///
     /// # Errors
     /// When the file cannot be read, is empty, or is CSV without the columns of a tick.
     pub fn open(path: &Path, symbol: Option<Symbol>) -> Result<Self, ReplayError> {
+        let stem = path.file_stem().and_then(|stem| stem.to_str());
+        let symbol = symbol.or_else(|| Symbol::parse(stem?).ok());
         let lines = open_lines(path, symbol).map_err(|problem| ReplayError {
             path: path.into(),
             line: 1,
@@ -131,12 +129,14 @@ impl Replay {
     fn read(&mut self) -> Result<Option<Record>, Problem> {
         let symbol = self.symbol;
         match &mut self.lines {
-            Lines::Csv { rows, header, row } => {
+            Lines::Csv { rows, header, row } => loop {
                 if !rows.read_record(row)? {
                     return Ok(None);
                 }
-                header.tick(row, symbol).map(Some)
-            }
+                if let Some(tick) = header.tick(row, symbol)? {
+                    return Ok(Some(tick));
+                }
+            },
             Lines::Ndjson {
                 lines,
                 line,
@@ -221,64 +221,6 @@ fn open_lines(path: &Path, symbol: Option<Symbol>) -> Result<Lines, Problem> {
                 row: csv::StringRecord::new(),
             })
         }
-    }
-}
-
-impl Header {
-    fn find(names: &csv::StringRecord, symbol: Option<Symbol>) -> Result<Self, Problem> {
-        let find = |wanted: Names| {
-            wanted.iter().find_map(|name| {
-                names
-                    .iter()
-                    .position(|found| found.eq_ignore_ascii_case(name))
-            })
-        };
-        let need = |wanted: Names| find(wanted).ok_or(Problem::Missing(wanted[0], wanted));
-        let (time, time_of_day) = match (find(&["date"]), find(&["time"])) {
-            (Some(date), Some(time)) if find(&["timestamp"]).is_none() => (date, Some(time)),
-            _ => (need(TIME)?, None),
-        };
-        let symbol_at = find(SYMBOL);
-        if symbol_at.is_none() && symbol.is_none() {
-            return Err(Problem::NoSymbol);
-        }
-        Ok(Self {
-            time,
-            time_of_day,
-            symbol: symbol_at,
-            open: need(OPEN)?,
-            high: need(HIGH)?,
-            low: need(LOW)?,
-            close: need(CLOSE)?,
-            volume: need(VOLUME)?,
-        })
-    }
-
-    fn tick(&self, row: &csv::StringRecord, symbol: Option<Symbol>) -> Result<Record, Problem> {
-        // The reader has checked that each row has as many fields as the header.
-        let text = |at: usize| row.get(at).unwrap_or_default();
-        let float = |field, at| number(field, text(at));
-        let time: Cow<str> = match self.time_of_day {
-            None => text(self.time).into(),
-            Some(at) => format!("{} {}", text(self.time), text(at)).into(),
-        };
-        let symbol = match (self.symbol, symbol) {
-            (Some(at), _) => Symbol::parse(text(at))?,
-            (None, Some(symbol)) => symbol,
-            (None, None) => return Err(Problem::NoSymbol),
-        };
-        let tick = Tick {
-            symbol,
-            open: float(OPEN[0], self.open)?,
-            high: float(HIGH[0], self.high)?,
-            low: float(LOW[0], self.low)?,
-            close: float(CLOSE[0], self.close)?,
-            volume: float(VOLUME[0], self.volume)?,
-        };
-        Ok(Record {
-            time_us: time_us(&time)?,
-            body: Body::Tick(tick),
-        })
     }
 }
 
@@ -388,7 +330,7 @@ mod tests {
 
     use super::*;
 
-    fn replay(content: &str, symbol: Option<&str>) -> Result<Vec<String>, String> {
+    pub(super) fn replay(content: &str, symbol: Option<&str>) -> Result<Vec<String>, String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ticks");
         fs::write(&path, content).unwrap();
@@ -406,22 +348,7 @@ mod tests {
             .map_err(strip)
     }
 
-    const TICK: &str = r#"{"stock_symbol":"AAPL","opening_price":190.0,"closing_price":191.25,"high":192.0,"low":189.123456789,"volume":1000,"timestamp":1767623400.0}"#;
-
-    #[test]
-    fn csv_of_the_usual_shapes_gives_the_same_tick() {
-        for content in [
-            "timestamp,stock_symbol,opening_price,high,low,closing_price,volume\n1767623400,AAPL,190,192,189.123456789,191.25,1000\n",
-            "Date,Ticker,Open,High,Low,Close,Adj Close,Volume\r\n2026-01-05T14:30:00Z,AAPL,190.0,192.0,189.123456789,191.25,191.2,1000\r\n",
-            "\u{feff}symbol, datetime, open, high, low, close, volume\nAAPL, 2026-01-05 14:30:00, 190, 192, 189.123456789, 191.25, 1000",
-            "date,time,ticker,vol,open,high,low,close\n2026-01-05,14:30,AAPL,1e3,190,192,189.123456789,191.25\n",
-        ] {
-            assert_eq!(replay(content, None).unwrap(), [TICK], "{content}");
-        }
-        let unnamed =
-            "Date,Open,High,Low,Close,Volume\n2026-01-05 14:30,190,192,189.123456789,191.25,1000\n";
-        assert_eq!(replay(unnamed, Some("AAPL")).unwrap(), [TICK]);
-    }
+    pub(super) const TICK: &str = r#"{"stock_symbol":"AAPL","opening_price":190.0,"closing_price":191.25,"high":192.0,"low":189.123456789,"volume":1000,"timestamp":1767623400.0}"#;
 
     #[test]
     fn ndjson_of_all_kinds_is_read_and_written_as_it_was() {
@@ -482,7 +409,7 @@ mod tests {
         let head = |head: &str| replay(head, None).unwrap_err();
         assert_eq!(
             head("time,symbol,open,high,low,volume\n"),
-            "1: has no field for \"closing_price\"; name it closing_price or close"
+            "1: has no field for \"closing_price\"; name it closing_price or close or close/last"
         );
         assert!(
             head("time,open,high,low,close,volume\n")

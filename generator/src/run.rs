@@ -1,6 +1,6 @@
 //! One run from start to end: reads records when they are due, hands them to the target in batches, reports.
 
-use std::{io, mem, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{io, mem, net::SocketAddr, sync::Arc, time::Duration};
 
 use thiserror::Error;
 use tokio::{
@@ -20,7 +20,7 @@ use crate::{
     options::Options,
     pace::Pace,
     record::Record,
-    replay::{Replay, ReplayError},
+    replay::{Merge, Replay, ReplayError},
     stop::{Stop, stop},
     target::{Address, SendError, Sent, Target},
     totals::{Display, Totals},
@@ -91,7 +91,9 @@ async fn serve(address: SocketAddr, options: &Options, stop: Stop) -> Result<(),
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let url = format!("http://{}/", listener.local_addr().map_err(failed)?);
     info!(url, "serving the newest record");
-    listen::serve(listener, market, stop).await.map_err(failed)
+    listen::serve(listener, market, options.name.as_deref(), stop)
+        .await
+        .map_err(failed)
 }
 
 async fn send(
@@ -158,9 +160,9 @@ struct Batches {
 
 impl Batches {
     fn open(options: &Options) -> Result<Self, RunError> {
-        let (records, pace) = match &options.replay {
-            Some(path) => Self::replayed(path, options)?,
-            None => Self::simulated(options)?,
+        let (records, pace) = match options.replay.is_empty() {
+            false => Self::replayed(options)?,
+            true => Self::simulated(options)?,
         };
         Ok(Self {
             records,
@@ -170,19 +172,25 @@ impl Batches {
         })
     }
 
-    fn replayed(path: &Path, options: &Options) -> Result<(Records, Pace), RunError> {
+    fn replayed(options: &Options) -> Result<(Records, Pace), RunError> {
         let symbol = match options.symbols.as_slice() {
             [only] => Some(*only),
             _ => None,
         };
-        let replay = Replay::open(path, symbol)?;
+        let files = options.replay.iter();
+        let replays = files.map(|path| Replay::open(path, symbol));
+        let merged = Merge::of(replays.collect::<Result<_, _>>()?);
+        let records: Records = match options.sort {
+            true => Box::new(merged.sorted()?.map(Ok)),
+            false => Box::new(merged),
+        };
         let count = options.count.and_then(|count| usize::try_from(count).ok());
         let pace = if options.speed == 0.0 {
             Pace::Unbounded
         } else {
             Pace::relative(options.speed)
         };
-        Ok((Box::new(replay.take(count.unwrap_or(usize::MAX))), pace))
+        Ok((Box::new(records.take(count.unwrap_or(usize::MAX))), pace))
     }
 
     fn simulated(options: &Options) -> Result<(Records, Pace), RunError> {

@@ -120,6 +120,7 @@ fn signal(n: u64) -> Append {
         strength: 0.5,
         price: 101.25,
         timestamp: 1_700_000_000.0 + (n / 1_000) as f64,
+        bar: None,
         reason: "close crossed above the moving average of 20".into(),
         values,
         partition,

@@ -19,6 +19,7 @@ use crate::{
     config::{PluginCommand, StrategyCommand},
     offline,
     plugin::Compiler,
+    strategy::Input,
 };
 
 /// Carries out a `wigwag plugin` command.
@@ -38,12 +39,14 @@ pub fn plugin(
             subject,
             ticks,
             params,
+            bars,
             signals,
         } => {
             let request = trial::Request {
                 subject: subject.plugin,
                 ticks,
                 params,
+                input: bars.map_or(Input::Ticks, Input::Bars),
                 signals,
             };
             trial::test(&request, compiler, out)
@@ -52,6 +55,7 @@ pub fn plugin(
             subject,
             ticks,
             params,
+            bars,
             values,
         } => {
             // Its output is for programs, and what is said of a build for a person.
@@ -61,6 +65,7 @@ pub fn plugin(
                 component: found.bytes,
                 ticks,
                 params,
+                input: bars.map_or(Input::Ticks, Input::Bars),
                 values,
             };
             offline::run(&request, compiler, out)

@@ -2,12 +2,14 @@
 //! next tick closes a bar; there is no timer. A tick older than the open 1 s bar no longer counts in any, so
 //! that a longer bar is always the sum of its seconds.
 
+use std::{borrow::Cow, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 
-use crate::market::Tick;
+use crate::{log::Offset, market::Tick};
 
 /// The length of a bar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Interval {
     /// `1s`
     #[serde(rename = "1s")]
@@ -61,6 +63,20 @@ impl Interval {
     }
 }
 
+/// Text that names no interval.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("interval is {0:?}; use one of 1s, 1m, 5m, 1h, 1d")]
+pub struct IntervalError(String);
+
+impl FromStr for Interval {
+    type Err = IntervalError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let found = Self::ALL.into_iter().find(|i| i.name() == text);
+        found.ok_or_else(|| IntervalError(text.to_owned()))
+    }
+}
+
 /// One bar.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Bar {
@@ -111,6 +127,30 @@ impl Bar {
         self.turnover += later.turnover;
         self.ticks += later.ticks;
     }
+}
+
+/// What of a message of `bars` is looked at to run over it again.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct StoredBar<'a> {
+    /// Of what.
+    #[serde(borrow)]
+    pub symbol: Cow<'a, str>,
+    /// How long it is.
+    pub interval: Interval,
+    /// Start of the interval, seconds since the epoch.
+    pub open_time: f64,
+    /// As in [`Bar`], as are the next four.
+    pub open: f64,
+    /// See above.
+    pub high: f64,
+    /// See above.
+    pub low: f64,
+    /// See above.
+    pub close: f64,
+    /// See above.
+    pub volume: f64,
+    /// The message of `ticks` with the tick that closed it.
+    pub offset: Offset,
 }
 
 /// The open bars of one symbol.

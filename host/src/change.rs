@@ -1,6 +1,8 @@
 //! What is written to `changes`: which strategy ran from which offset on, and each row that it skipped. A replay
 //! obeys these records.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{log::Offset, strategy::Strategy};
@@ -33,8 +35,9 @@ pub enum What {
     Start {
         /// The whole definition.
         definition: Box<Strategy>,
-        /// The offset from which it was warmed up.
-        warmed_from: Offset,
+        /// What it was warmed up with.
+        #[serde(flatten)]
+        warmed: Warmed,
     },
     /// Its shadow takes its place, with the shadow's state: what ran under its id until here runs no more.
     Promote {
@@ -65,6 +68,26 @@ pub enum What {
         /// For a person.
         reason: String,
     },
+}
+
+/// What a strategy was warmed up with: the ticks right before its start, or bars that were closed before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warmed {
+    /// The offset of `ticks` from which on it saw them; its start where it saw none.
+    pub warmed_from: Offset,
+    /// The offsets of `bars` among which those of its interval are what it saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warmed_bars: Option<Range<Offset>>,
+}
+
+impl From<Offset> for Warmed {
+    /// With ticks from an offset on.
+    fn from(warmed_from: Offset) -> Self {
+        Self {
+            warmed_from,
+            warmed_bars: None,
+        }
+    }
 }
 
 /// Why a strategy was stopped.

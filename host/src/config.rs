@@ -506,6 +506,24 @@ fn known_variables(
     Ok(set)
 }
 
+/// The file from which the options of a service come, whether it is there or not.
+#[must_use]
+pub fn file_of(options: &ServeOptions) -> PathBuf {
+    let named = options.config.clone();
+    named.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+}
+
+/// The tokens that stand in a file now; none where there is no file.
+///
+/// # Errors
+/// What keeps it from being read, with its path.
+pub fn read_tokens(file: &Path) -> Result<Vec<TokenConfig>, ConfigError> {
+    match file.exists() {
+        true => Ok(read_file(Some(file))?.map_or_else(Vec::new, |file| file.tokens)),
+        false => Ok(Vec::new()),
+    }
+}
+
 struct ConfigFile {
     path: PathBuf,
     options: Vec<(String, String)>,

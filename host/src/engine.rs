@@ -5,6 +5,7 @@ mod checkpoints;
 mod deployment;
 mod exposure;
 mod gallery;
+mod inputs;
 pub mod order;
 mod owner;
 mod partition;
@@ -16,6 +17,7 @@ mod sink;
 mod slot;
 mod states;
 mod takeover;
+mod warm_up;
 mod watch;
 
 pub use album::Album;

@@ -6,6 +6,7 @@ mod auth;
 mod body;
 mod dashboard;
 mod ingest;
+mod known;
 mod operations;
 mod plugins;
 mod problem;
@@ -38,6 +39,7 @@ use utoipa::openapi::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use auth::{Access, Scope, TokenConfig, TokenError, Tokens};
+pub use known::KnownTokens;
 pub use serve::{Closing, Routes, serve};
 pub use waiting::waiting_router;
 
@@ -313,6 +315,7 @@ async fn observe(request: Request, next: Next) -> Response {
 
 /// Says what the numbers of the API mean.
 pub fn describe_metrics() {
+    known::describe_metrics();
     metrics::describe_counter!(
         "wigwag_http_requests_total",
         "Requests answered, by method, route and status"

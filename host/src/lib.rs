@@ -4,8 +4,8 @@
 //!
 //! - [`log`]: the traits of the log and its two implementations.
 //! - [`market`]: records, ticks and symbols; how they are read and what makes one valid.
-//! - [`signal`]: an opinion, its identity and its JSON.
 //! - [`bars`]: ticks over closed intervals.
+//! - [`signal`]: an opinion, its identity and its JSON.
 //! - [`plugin`]: a component: checked, compiled in a child process, run under limits.
 //! - [`strategy`]: a plugin with parameters, symbols and an input.
 //! - [`change`]: what ran from which offset on.

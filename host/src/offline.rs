@@ -30,6 +30,8 @@ pub struct Request {
     pub ticks: PathBuf,
     /// A JSON object.
     pub params: String,
+    /// What the plugin reads: the ticks, or bars of them.
+    pub input: Input,
     /// Whether values are printed too.
     pub values: bool,
 }
@@ -47,7 +49,7 @@ pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow
         .load(&request.component)
         .with_context(|| format!("plugin {:?}", request.plugin))?;
     let params = parameters(&plugin, &request.params)?;
-    let (mut partition, mut outputs) = alone(plugin, params);
+    let (mut partition, mut outputs) = alone(plugin, params, request.input);
     let mut batch = Messages::new();
     for (offset, line) in (0..).zip(records(&request.ticks)?) {
         batch.push(Topic::Ticks, 0, offset, 0, b"", &line?, []);
@@ -78,17 +80,21 @@ pub fn run(request: &Request, compiler: Compiler, out: &mut dyn Write) -> anyhow
 
 /// A partition on which a plugin is the only strategy.
 #[must_use]
-pub fn alone(plugin: Arc<Plugin>, params: Map<String, Value>) -> (Partition, Outputs) {
-    let strategy = Arc::new(strategy(&plugin, params));
+pub fn alone(
+    plugin: Arc<Plugin>,
+    params: Map<String, Value>,
+    input: Input,
+) -> (Partition, Outputs) {
+    let strategy = Arc::new(strategy(&plugin, params, input));
     let (mut partition, mut outputs) = (Partition::new(0, 0), Outputs::default());
     let no_past = Messages::new();
     partition.start(strategy, plugin, &no_past, 0, false, &mut outputs);
     (partition, outputs)
 }
 
-/// The plugin as a strategy of its name, over all symbols, with values at each tick.
+/// The plugin as a strategy of its name, over all symbols, with values at each tick or bar.
 #[must_use]
-pub fn strategy(plugin: &Plugin, params: Map<String, Value>) -> Strategy {
+pub fn strategy(plugin: &Plugin, params: Map<String, Value>, input: Input) -> Strategy {
     let name = &plugin.description().name;
     Strategy {
         id: name.clone(),
@@ -97,7 +103,7 @@ pub fn strategy(plugin: &Plugin, params: Map<String, Value>) -> Strategy {
         params_digest: Strategy::digest_of(&params),
         params,
         symbols: None,
-        input: Input::Ticks,
+        input,
         values_interval_ms: 0,
         enabled: true,
         version: 1,

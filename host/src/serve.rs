@@ -2,6 +2,7 @@
 
 mod doors;
 mod opening;
+mod tokens;
 
 use std::{
     future::Future,
@@ -23,7 +24,7 @@ use opening::{Waits, open_log};
 use tokio::net::TcpListener;
 
 use crate::{
-    config::{LogUrl, Reads, Role, ServeOptions},
+    config::{self, LogUrl, Reads, Role, ServeOptions},
     control::Control,
     engine::{self, CheckpointEvery, EngineStatus},
     http::{self, Access, App, Closing, IngestApp, Routes, Tokens},
@@ -112,6 +113,11 @@ pub async fn serve(
     if options.has(Role::Notify) {
         roles.start_notify(&options, &webhooks)?;
     }
+    let rereading = tokio::spawn(tokens::follow(
+        config::file_of(&options),
+        options.tokens.clone(),
+        access.tokens.clone(),
+    ));
     let ingest_app = IngestApp {
         ingest,
         access: access.clone(),
@@ -136,6 +142,7 @@ pub async fn serve(
 
     shutdown.await;
     tracing::info!("stopping");
+    rereading.abort();
     // Ingest and API answer until the last step is committed: HTTP drains while the engine finishes.
     doors.close();
     roles.stop().await;
@@ -169,7 +176,7 @@ fn access(options: &ServeOptions) -> anyhow::Result<Access> {
         .flatten()
         .all(|a| a.ip().is_loopback());
     Ok(Access {
-        tokens,
+        tokens: tokens.into(),
         closed_reads: options.reads == Reads::Token,
         open_ingest: all_loopback,
         hosts: options.allowed_host.clone(),

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{log::Offset, market::Side};
+use crate::{bars::Interval, log::Offset, market::Side};
 
 /// The version of the JSON below.
 pub const SCHEMA: u32 = 1;
@@ -31,10 +31,13 @@ pub struct Signal {
     pub side: Side,
     /// 0 to 1.
     pub strength: f64,
-    /// The close of the tick that caused it.
+    /// The close of the tick that caused it, or of the bar.
     pub price: f64,
-    /// Time of that tick, seconds since the epoch.
+    /// Time of that tick, or of the one that closed the bar: when it could be known. Seconds since the epoch.
     pub timestamp: f64,
+    /// The bar that caused it, where the strategy reads bars.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bar: Option<SignalBar>,
     /// One line for a person.
     pub reason: String,
     /// The strategy's values as at that tick; a series without a value is left out.
@@ -48,6 +51,15 @@ pub struct Signal {
     pub row: u32,
     /// Which signal of that strategy at that tick, counted from 0.
     pub n: u32,
+}
+
+/// Which bar of its symbol caused a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SignalBar {
+    /// How long it is.
+    pub interval: Interval,
+    /// Its start, seconds since the epoch.
+    pub open_time: f64,
 }
 
 /// Identity of a signal: the same on every replay. As text `STRATEGY:PARTITION:OFFSET:ROW:N`.

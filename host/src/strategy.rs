@@ -1,9 +1,13 @@
 //! A strategy: a plugin with parameters, symbols and an input. Says what a definition must be; knows nothing of
 //! where it is kept or run.
 
+use std::{fmt, str::FromStr};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+
+use crate::bars::Interval;
 
 /// The definition of a strategy, complete: names resolved, defaults filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,13 +34,54 @@ pub struct Strategy {
     pub version: u64,
 }
 
-/// What a strategy reads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a strategy reads: `"ticks"`, or `{"bars": "1m"}`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Input {
     /// Each tick.
     #[default]
     Ticks,
+    /// Each bar of an interval, where a tick closes it.
+    Bars(Interval),
+}
+
+impl Input {
+    /// Where it is bars, of which interval.
+    #[must_use]
+    pub const fn interval(self) -> Option<Interval> {
+        match self {
+            Self::Ticks => None,
+            Self::Bars(interval) => Some(interval),
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    /// As in the command line: `ticks`, `bars:1m`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ticks => f.write_str("ticks"),
+            Self::Bars(interval) => write!(f, "bars:{}", interval.name()),
+        }
+    }
+}
+
+/// Text that is no input.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("input is {0:?}; use ticks, or bars:1s, bars:1m, bars:5m, bars:1h or bars:1d")]
+pub struct InputError(String);
+
+impl FromStr for Input {
+    type Err = InputError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "ticks" {
+            return Ok(Self::Ticks);
+        }
+        let interval = text.strip_prefix("bars:").and_then(|of| of.parse().ok());
+        let interval = interval.ok_or_else(|| InputError(text.to_owned()))?;
+        Ok(Self::Bars(interval))
+    }
 }
 
 /// `values_interval_ms` where a definition gives none.
@@ -103,5 +148,34 @@ impl Strategy {
             && *symbols == other.symbols
             && *input == other.input
             && *values_interval_ms == other.values_interval_ms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_read_back_as_written_in_json_and_on_the_command_line() {
+        let of = |input: Input| (serde_json::to_string(&input).unwrap(), input.to_string());
+        let minute = Input::Bars(Interval::Minute);
+        assert_eq!(of(Input::Ticks), (r#""ticks""#.into(), "ticks".into()));
+        assert_eq!(of(minute), (r#"{"bars":"1m"}"#.into(), "bars:1m".into()));
+        for input in Interval::ALL
+            .map(Input::Bars)
+            .into_iter()
+            .chain([Input::Ticks])
+        {
+            let (json, text) = of(input);
+            assert_eq!(serde_json::from_str::<Input>(&json).unwrap(), input);
+            assert_eq!(text.parse(), Ok(input));
+        }
+        for wrong in ["", "bars", "bars:", "bars:2m", "1m", "Ticks"] {
+            let error = wrong.parse::<Input>().unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{wrong:?}")) && error.contains("bars:1m"),
+                "{error}"
+            );
+        }
     }
 }

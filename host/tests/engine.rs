@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[path = "engine/bars.rs"]
+mod bars;
 mod support;
 #[path = "engine/upgrades.rs"]
 mod upgrades;

@@ -7,7 +7,7 @@ mod support;
 
 use serde_json::{Map, Value};
 use support::{close, messages, runtime};
-use wigwag::{log::Topic, offline};
+use wigwag::{log::Topic, offline, strategy::Input};
 use wigwag_plugin::{
     Batch, Event, EventBody, Instance, NewsSentiment, OrderBook, Side, Strategy as Native, Symbol,
 };
@@ -130,7 +130,7 @@ fn natively<S: Native>(batch: &Batch) -> PutOut {
 fn in_the_host(component: &[u8], lines: &[String], a_message: usize) -> PutOut {
     let plugin = runtime().load(component).unwrap();
     let params = plugin.description().defaults();
-    let (mut partition, mut outputs) = offline::alone(plugin, params);
+    let (mut partition, mut outputs) = offline::alone(plugin, params, Input::Ticks);
     partition.feed(messages(lines, a_message, 0).iter(), &mut outputs);
     let mut put_out = PutOut::default();
     for append in &outputs.appends {

@@ -9,7 +9,7 @@ use std::{
 
 /// As in the documentation of `lib.rs`, from the top; a module may use those before it.
 const MODULES: [&str; 19] = [
-    "log", "market", "signal", "bars", "plugin", "strategy", "change", "control", "engine",
+    "log", "market", "bars", "signal", "plugin", "strategy", "change", "control", "engine",
     "offline", "verify", "ingest", "view", "notify", "http", "metrics", "config", "serve",
     "author",
 ];

@@ -174,8 +174,11 @@ async fn write(folder: &Path) {
     assert_eq!(service.put("/v1/strategies/late", &late(5)).await.0, 201);
     let bad = json!({"plugin": "misbehave", "params": {"how": "panic"}});
     assert_eq!(service.put("/v1/strategies/bad", &bad).await.0, 201);
+    let bars = json!({"plugin": "ma", "params": {"period": 5}, "input": {"bars": "1s"}});
+    assert_eq!(service.put("/v1/strategies/bars", &bars).await.0, 201);
     changed(&data, "late", "start", 4).await;
     changed(&data, "bad", "start", 4).await;
+    changed(&data, "bars", "start", 4).await;
     post(&service, &lines[1200..2000]).await;
     assert_eq!(service.put("/v1/strategies/late", &late(7)).await.0, 200);
     changed(&data, "late", "start", 8).await;
@@ -230,7 +233,10 @@ fn what_a_service_wrote_is_the_same_whatever_was_started_replaced_stopped_and_sk
     let lines = said.lines();
     assert_eq!(lines.len(), 4);
     let stored = signals(&data);
-    for strategy in ["ma-20", "ema-20", "rsi-14", "late", "bad"] {
+    let warmed = changes(&data, "bars", "start");
+    let bars = |start: &Value| start["warmed_bars"]["end"].as_u64().unwrap();
+    assert!(warmed.iter().any(|start| bars(start) > 100), "{warmed:?}");
+    for strategy in ["ma-20", "ema-20", "rsi-14", "late", "bad", "bars"] {
         let wanted = stored
             .iter()
             .filter(|(_, s)| s["strategy"] == strategy)
@@ -493,6 +499,29 @@ fn ticks_that_are_gone_are_told_about_from_the_oldest_checkpoint_on_or_not_at_al
     let wanted = "ticks/3: the first ticks are gone, and there is no usable checkpoint";
     assert!(said.out.contains(wanted), "{said:?}");
     assert!(said.out.contains("partition 0: same"), "{said:?}");
+}
+
+#[test]
+fn bars_that_are_gone_are_missed_where_a_strategy_was_warmed_up_with_them() {
+    let folder = copy();
+    let data = folder.path().join("data");
+    let started = changes(&data, "bars", "start");
+    let of = |partition: u64| started.iter().find(|c| c["partition"] == partition);
+    let partition = (0..u64::from(PARTITIONS))
+        .find(|p| of(*p).is_some_and(|c| c["warmed_bars"]["end"].as_u64() > Some(1)))
+        .unwrap();
+    let at = of(partition).unwrap()["offset"].as_u64().unwrap();
+    let log = EmbeddedLog::open(&data, Options::default()).unwrap();
+    log.trim(Topic::Bars, partition as u32, 1).unwrap();
+    drop(log);
+    let number = partition.to_string();
+    let said = verify(folder.path(), &["--json", "--partition", &number]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let replayed_from = said.lines()[0]["replayed_from"].as_u64().unwrap();
+    assert!(replayed_from > at, "{replayed_from} and {at}: {said:?}");
+    let said = verify(folder.path(), &["--partition", &number, "--from", "0"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.contains("the first bars are gone"), "{said:?}");
 }
 
 #[test]

@@ -61,6 +61,8 @@ export interface Signal {
   strength: number;
   price: number;
   timestamp: number;
+  /** The bar that caused it, of a strategy that reads bars. */
+  bar?: { interval: Interval; open_time: number };
   reason: string;
   values: Record<string, number>;
   partition: number;
@@ -107,11 +109,14 @@ export interface PartitionState {
   skipped_rows: number;
 }
 
+/** What a strategy reads: each tick, or each bar of an interval. */
+export type StrategyInput = 'ticks' | { bars: Interval };
+
 export interface StrategyRequest {
   plugin: string;
   params: Record<string, ParamValue>;
   symbols: string[] | null;
-  input: unknown;
+  input: StrategyInput;
   values_interval_ms: number;
   enabled: boolean;
 }

@@ -32,6 +32,11 @@ export function Explanation({ of }: { of: Signal }) {
           <Strength value={of.strength} />
         </Fact>
         <Fact name="Time">{instant(of.timestamp)}</Fact>
+        {of.bar && (
+          <Fact name="Bar">
+            {of.bar.interval}, from {instant(of.bar.open_time)}
+          </Fact>
+        )}
         <Fact name="Strategy">{of.strategy}</Fact>
         {Object.entries(of.values).map(([name, value]) => (
           <Fact key={name} name={name}>
@@ -49,7 +54,7 @@ export function Explanation({ of }: { of: Signal }) {
           <code>{of.params_digest}</code>
         </Fact>
       </dl>
-      <h4>From the tick at</h4>
+      <h4>{of.bar ? 'From the bar closed by the tick at' : 'From the tick at'}</h4>
       <dl>
         <Fact name="Partition">{of.partition}</Fact>
         <Fact name="Offset">{of.offset}</Fact>

@@ -4,7 +4,7 @@
 import { signal } from '@preact/signals';
 import { useState } from 'preact/hooks';
 import { type FieldError, Problem, send } from '../api/http';
-import type { ParamValue, PluginInfo, StrategyInfo } from '../api/wire';
+import { INTERVALS, type Interval, type ParamValue, type PluginInfo, type StrategyInfo } from '../api/wire';
 import { pluginOf } from '../chart/lines';
 import { plugins } from '../plugins/list';
 import { Dialog } from '../shell/dialog';
@@ -68,6 +68,7 @@ function Form({ strategy, first }: { strategy: StrategyInfo | null; first: strin
     await refreshStrategies();
   };
 
+  const bars = strategy && strategy.input !== 'ticks' ? strategy.input.bars : undefined;
   const errorOf = (field: string) => errors.find((error) => error.field === field || error.field.endsWith(`.${field}`))?.message;
   return (
     <form class="fields" onSubmit={submit}>
@@ -98,10 +99,20 @@ function Form({ strategy, first }: { strategy: StrategyInfo | null; first: strin
           <Parameter key={of.name} of={of} now={strategy?.plugin === name ? strategy.params[of.name] : undefined} error={errorOf(of.name)} />
         ))}
       </fieldset>
+      <Field label="Reads" help="Each tick, or each bar once the next tick has closed it." error={errorOf('input')}>
+        <select name="input" defaultValue={bars ?? 'ticks'}>
+          <option value="ticks">Ticks</option>
+          {Object.keys(INTERVALS).map((interval) => (
+            <option key={interval} value={interval} selected={interval === bars}>
+              Bars of {interval}
+            </option>
+          ))}
+        </select>
+      </Field>
       <Field label="Symbols" help="Separated by commas; empty means all." error={errorOf('symbols')}>
         <input name="symbols" defaultValue={strategy?.symbols?.join(', ') ?? ''} autocomplete="off" />
       </Field>
-      <Field label="Values at most every, ms" help="Of the ticks’ own time, for charts; 0 is every tick." error={errorOf('values_interval_ms')}>
+      <Field label="Values at most every, ms" help="Of the ticks’ own time, for charts; 0 is every tick. Of bars, each is put out." error={errorOf('values_interval_ms')}>
         <input name="values_interval_ms" type="number" min="0" step="1" defaultValue={String(strategy?.values_interval_ms ?? 1000)} />
       </Field>
       <label class="check">
@@ -136,10 +147,12 @@ function request(form: FormData, plugin: PluginInfo | undefined, kept: StrategyI
     .split(/[\s,]+/)
     .filter(Boolean)
     .map((symbol) => symbol.toUpperCase());
+  const input = String(form.get('input') ?? 'ticks');
   return {
     ...(kept ? asItIs(kept) : { plugin: name }),
     params,
     symbols: symbols.length > 0 ? symbols : null,
+    input: input === 'ticks' ? input : { bars: input as Interval },
     values_interval_ms: Number(form.get('values_interval_ms')),
     enabled: form.get('enabled') !== null,
   };

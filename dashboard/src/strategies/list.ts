@@ -2,7 +2,7 @@
 
 import { signal } from '@preact/signals';
 import { get } from '../api/http';
-import type { StrategyInfo } from '../api/wire';
+import type { StrategyInfo, StrategyInput } from '../api/wire';
 
 const REFRESH_MS = 3_000;
 
@@ -29,6 +29,9 @@ export function doing({ enabled, state }: StrategyInfo): Doing {
   if (state.length === 0 || state.some(({ status }) => status === 'starting')) return 'starting';
   return 'live';
 }
+
+/** What it reads, in words. */
+export const inputText = (input: StrategyInput) => (input === 'ticks' ? 'ticks' : `bars of ${input.bars}`);
 
 /** Its definition, so that to send it changes nothing: digests and not names, since to pause is no upgrade. */
 export function asItIs(of: StrategyInfo) {

@@ -9,7 +9,7 @@ import { tell } from '../shell/notice';
 import { askToRemove } from '../shell/removal';
 import { StrategyDetails } from './details';
 import { editStrategy, newStrategy } from './form';
-import { asItIs, type Doing, doing, refreshStrategies, strategies } from './list';
+import { asItIs, type Doing, doing, inputText, refreshStrategies, strategies } from './list';
 
 /** The strategy whose details are shown. */
 const opened = signal('');
@@ -49,6 +49,7 @@ function Table() {
           <th>State</th>
           <th>Plugin</th>
           <th class="wide">Parameters</th>
+          <th class="wide">Reads</th>
           <th class="wide">Symbols</th>
           <th class="number wide">Skipped rows</th>
           <th>
@@ -81,6 +82,7 @@ function Row({ of }: { of: StrategyInfo }) {
         {of.plugin} <span class="muted digest">{digest(of.plugin_digest)}</span>
       </td>
       <td class="wide">{paramsText(of)}</td>
+      <td class="wide">{inputText(of.input)}</td>
       <td class="wide">{of.symbols ? of.symbols.join(', ') : 'all'}</td>
       <td class="number wide">{skipped}</td>
       <td class="row-actions">

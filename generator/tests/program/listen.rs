@@ -116,3 +116,16 @@ async fn an_address_in_use_is_named() {
         ended.stderr
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_replica_says_its_name_in_a_header_alone() {
+    let (_one, first) = serve("--name generator-1 --start-time 0 --rate 1").await;
+    let (_other, second) = serve("--name generator-2 --start-time 0 --rate 1").await;
+    for (url, name) in [(first, "generator-1"), (second, "generator-2")] {
+        for path in ["", "healthz"] {
+            let answer = reqwest::get(format!("{url}{path}")).await.unwrap();
+            assert_eq!(answer.headers()["served-by"], name);
+            assert!(!answer.text().await.unwrap().contains(name));
+        }
+    }
+}

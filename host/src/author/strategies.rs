@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{client::Service, push::text};
 use crate::{
     config::{Definition, ServiceOptions},
-    strategy::Strategy,
+    strategy::{Input, Strategy},
 };
 
 /// What a strategy is to become.
@@ -89,6 +89,9 @@ pub(super) async fn define(
     if let Some(symbols) = &definition.symbols {
         body.insert("symbols".to_owned(), json!(symbols));
     }
+    if let Some(input) = &definition.input {
+        body.insert("input".to_owned(), serde_json::to_value(input)?);
+    }
     body.insert("plugin".to_owned(), plugin.into());
     body.insert("enabled".to_owned(), (*enabled).into());
     let condition = match known {
@@ -104,9 +107,13 @@ pub(super) async fn define(
     let strategy: Value = answer.json().await?;
     writeln!(
         out,
-        "{verb} strategy {id}: {} with {}",
+        "{verb} strategy {id}: {} with {}{}",
         text(&strategy, "plugin"),
-        strategy["params"]
+        strategy["params"],
+        match input_of(&strategy).as_str() {
+            "ticks" => String::new(),
+            bars => format!(" on {bars}"),
+        }
     )?;
     Ok(())
 }
@@ -127,6 +134,12 @@ fn leave_out(takes: &Value, params: &mut Value, out: &mut dyn Write) -> anyhow::
     Ok(())
 }
 
+/// What a strategy reads, as it is written on the command line.
+fn input_of(strategy: &Value) -> String {
+    let input = serde_json::from_value::<Input>(strategy["input"].clone());
+    input.map_or_else(|_| strategy["input"].to_string(), |input| input.to_string())
+}
+
 /// Where the service has it.
 fn path_of(id: &str) -> anyhow::Result<String> {
     if !Strategy::is_id(id) {
@@ -142,8 +155,8 @@ pub(super) async fn list(service: &ServiceOptions, out: &mut dyn Write) -> anyho
     let all = Service::find(service)?.get("/v1/strategies").await?;
     writeln!(
         out,
-        "{:<24} {:<20} {:<12} {:>12}  parameters",
-        "id", "plugin", "status", "skipped rows"
+        "{:<24} {:<20} {:<8} {:<12} {:>12}  parameters",
+        "id", "plugin", "input", "status", "skipped rows"
     )?;
     for strategy in all["strategies"].as_array().into_iter().flatten() {
         let partitions: Vec<&Value> = strategy["state"].as_array().into_iter().flatten().collect();
@@ -159,9 +172,10 @@ pub(super) async fn list(service: &ServiceOptions, out: &mut dyn Write) -> anyho
             .sum();
         writeln!(
             out,
-            "{:<24} {:<20} {:<12} {skipped:>12}  {}",
+            "{:<24} {:<20} {:<8} {:<12} {skipped:>12}  {}",
             text(strategy, "id"),
             text(strategy, "plugin"),
+            input_of(strategy),
             statuses.join("+"),
             strategy["params"]
         )?;

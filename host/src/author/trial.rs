@@ -10,13 +10,15 @@ use anyhow::{Context, bail};
 
 use super::{cure, found, look, price};
 use crate::{
+    bars::Interval,
     change::{Change, What},
     engine::Outputs,
-    log::{Messages, Topic},
+    log::{Append, Messages, Topic},
     market::{Limits, Record, read_record},
     offline,
     plugin::{Compiler, Plugin, TickColumns, conform},
     signal::Signal,
+    strategy::Input,
 };
 
 /// What to run over what.
@@ -24,6 +26,8 @@ pub(super) struct Request {
     pub(super) subject: String,
     pub(super) ticks: Option<PathBuf>,
     pub(super) params: String,
+    /// What the plugin reads: the ticks, or bars of them.
+    pub(super) input: Input,
     /// How many are printed.
     pub(super) signals: usize,
 }
@@ -56,7 +60,7 @@ pub(super) fn test(
     if ticks.is_empty() {
         bail!("{} has no ticks", file.display());
     }
-    let outputs = run(&plugin, params.clone(), &lines, out)?;
+    let outputs = run(&plugin, params.clone(), request.input, &lines, out)?;
     write_signals(&outputs, request.signals, out)?;
     write_values(&plugin, &outputs, ticks.len(), out)?;
     let counts = outputs.counts;
@@ -70,9 +74,16 @@ pub(super) fn test(
     let price = price::measure(&plugin, &params, &ticks)?;
     let allowed = plugin.limits().row_fuel;
     let symbols = ticks.names().len();
+    let bars = match request.input {
+        Input::Ticks => String::new(),
+        Input::Bars(interval) => {
+            let bars = bars_of(&outputs, interval);
+            format!(", which closed {bars} bars of {}", interval.name())
+        }
+    };
     writeln!(
         out,
-        "ticks        {} of {symbols} symbols, from {}",
+        "ticks        {} of {symbols} symbols, from {}{bars}",
         ticks.len(),
         file.display()
     )?;
@@ -106,10 +117,11 @@ pub(super) fn test(
 fn run(
     plugin: &Arc<Plugin>,
     params: serde_json::Map<String, serde_json::Value>,
+    input: Input,
     lines: &[Vec<u8>],
     out: &mut dyn Write,
 ) -> anyhow::Result<Outputs> {
-    let (mut partition, mut outputs) = offline::alone(plugin.clone(), params);
+    let (mut partition, mut outputs) = offline::alone(plugin.clone(), params, input);
     let mut messages = Messages::new();
     for (offset, line) in (0..).zip(lines) {
         messages.push(Topic::Ticks, 0, offset, 0, b"", line, []);
@@ -130,8 +142,12 @@ fn run(
                 .get(usize::try_from(change.offset)?)
                 .context("a row has its line")?;
             let cure = cure::of_cause(cause).map(|cure| format!("; {cure}"));
+            let row = match input {
+                Input::Ticks => "at the tick",
+                Input::Bars(_) => "at the bar that is closed by",
+            };
             bail!(
-                "it {detail}{}\n  at the tick {}",
+                "it {detail}{}\n  {row} {}",
                 cure.unwrap_or_default(),
                 String::from_utf8_lossy(line)
             );
@@ -187,6 +203,13 @@ fn write_signals(outputs: &Outputs, most: usize, out: &mut dyn Write) -> anyhow:
         signals.len().min(most)
     )?;
     Ok(())
+}
+
+/// How many bars of an interval the ticks closed.
+fn bars_of(outputs: &Outputs, interval: Interval) -> usize {
+    let end = format!("/{}", interval.name());
+    let is_one = |a: &&Append| a.topic == Topic::Bars && a.key.ends_with(end.as_bytes());
+    outputs.appends.iter().filter(is_one).count()
 }
 
 /// Of each series: how many values, the least, the greatest, and the last.

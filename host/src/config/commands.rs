@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::{bars::Interval, strategy::Input};
+
 /// `wigwag plugin`.
 #[derive(Subcommand, Debug)]
 pub enum PluginCommand {
@@ -39,6 +41,9 @@ pub enum PluginCommand {
         /// Parameters of the plugin that differ from its defaults
         #[arg(long, value_name = "JSON", default_value = "{}")]
         params: String,
+        /// Runs it over the bars of these ticks: 1s, 1m, 5m, 1h or 1d
+        #[arg(long, value_name = "INTERVAL")]
+        bars: Option<Interval>,
         /// Signals to print
         #[arg(long, value_name = "N", default_value = "10")]
         signals: usize,
@@ -55,6 +60,9 @@ pub enum PluginCommand {
         /// Parameters of the plugin that differ from its defaults
         #[arg(long, value_name = "JSON", default_value = "{}")]
         params: String,
+        /// Runs it over the bars of these ticks: 1s, 1m, 5m, 1h or 1d; a bar that no later tick closes is left out
+        #[arg(long, value_name = "INTERVAL")]
+        bars: Option<Interval>,
         /// Prints each tick's indicator values too
         #[arg(long)]
         values: bool,
@@ -164,6 +172,10 @@ pub struct Definition {
     /// Only these symbols; all where it is left out
     #[arg(long, value_name = "SYMBOLS", value_delimiter = ',')]
     pub symbols: Option<Vec<String>>,
+
+    /// What it reads: ticks, or bars:1s, bars:1m, bars:5m, bars:1h, bars:1d [default: what it has, or ticks]
+    #[arg(long, value_name = "INPUT")]
+    pub input: Option<Input>,
 }
 
 /// Where the service is, and what it knows us by.

@@ -18,7 +18,7 @@ use crate::{
     change::{Change, StopReason, What},
     log::Offset,
     plugin::{Digest, Plugin},
-    strategy::{Input, Strategy},
+    strategy::Strategy,
 };
 
 /// Failed rows that are shown of a strategy on a partition.
@@ -254,9 +254,7 @@ impl Catalogue {
             params: strategy.params.clone(),
             params_digest: strategy.params_digest.clone(),
             symbols: strategy.symbols.clone(),
-            input: match strategy.input {
-                Input::Ticks => "ticks".to_owned(),
-            },
+            input: strategy.input,
             values_interval_ms: strategy.values_interval_ms,
             enabled: strategy.enabled,
             fuel_per_tick: record.fuel_per_tick,

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::{
@@ -49,6 +50,7 @@ impl Control {
             .map(|ShadowRequest { plugin, params }| {
                 self.resolve("shadow.", plugin, params, &mut errors)
             });
+        let input = check_input(&request, &mut errors);
         let symbols = check_rest(&request, &mut errors);
         let (Some((plugin, params)), None | Some(Some(_)), true) =
             (own, &shadow, errors.is_empty())
@@ -63,7 +65,7 @@ impl Control {
             params_digest: Strategy::digest_of(&params),
             params,
             symbols,
-            input: Input::Ticks,
+            input,
             values_interval_ms: request.values_interval_ms,
             enabled: request.enabled,
             version: 0,
@@ -187,18 +189,33 @@ impl Control {
     }
 }
 
-/// The parts of a definition that no plugin has a say in; gives the symbols, sorted.
-fn check_rest(request: &StrategyRequest, errors: &mut Vec<FieldError>) -> Option<Vec<String>> {
-    if request.input != "ticks" {
-        let message = format!("input is {}; use \"ticks\"", request.input);
+/// What it reads, and how often it puts values out.
+fn check_input(request: &StrategyRequest, errors: &mut Vec<FieldError>) -> Input {
+    let input = Input::deserialize(&request.input).unwrap_or_else(|_| {
+        let message = format!(
+            "input is {}; use \"ticks\" or {{\"bars\": \"1m\"}}, with 1s, 1m, 5m, 1h or 1d",
+            request.input
+        );
         errors.push(wrong("input", message));
-    }
+        Input::Ticks
+    });
     let interval_ms = request.values_interval_ms;
-    if interval_ms > MAX_VALUES_INTERVAL_MS {
-        let message =
-            format!("values_interval_ms is {interval_ms}; use 0 to {MAX_VALUES_INTERVAL_MS}");
+    let (most, why) = match input {
+        Input::Ticks => (MAX_VALUES_INTERVAL_MS, String::new()),
+        Input::Bars(interval) => {
+            let why = format!(": values are put out at each bar of {}", interval.name());
+            ((interval.seconds() * 1000.0) as u32, why)
+        }
+    };
+    if interval_ms > most {
+        let message = format!("values_interval_ms is {interval_ms}; use 0 to {most}{why}");
         errors.push(wrong("values_interval_ms", message));
     }
+    input
+}
+
+/// The parts of a definition that no plugin has a say in; gives the symbols, sorted.
+fn check_rest(request: &StrategyRequest, errors: &mut Vec<FieldError>) -> Option<Vec<String>> {
     let mut symbols = request.symbols.clone()?;
     if !(1..=MAX_SYMBOLS).contains(&symbols.len()) {
         let given = symbols.len();

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{
     log::{LogError, Offset},
     plugin::{Columns, Digest, EventKinds, FieldError, LoadError, ParamInfo, Plugin, SeriesInfo},
-    strategy::DEFAULT_VALUES_INTERVAL_MS,
+    strategy::{DEFAULT_VALUES_INTERVAL_MS, Input},
 };
 
 /// A plugin, as it describes itself.
@@ -108,11 +108,12 @@ pub struct StrategyRequest {
     /// Only these symbols; all where it is left out.
     #[serde(default)]
     pub symbols: Option<Vec<String>>,
-    /// What it reads: `"ticks"`.
+    /// What it reads: `"ticks"`, or `{"bars": "1m"}` (1s, 1m, 5m, 1h or 1d), each bar where a tick closes it.
     #[serde(default = "ticks")]
-    #[schema(value_type = String, default = "ticks")]
+    #[schema(value_type = Input, default = "ticks")]
     pub input: Value,
-    /// Values are put out at most once in this many milliseconds of the ticks' time; 0 is every tick.
+    /// Values are put out at most once in this many milliseconds of the ticks' time; 0 is every tick. They are at every
+    /// bar where it reads bars; then it is at most the length of one.
     #[serde(default = "default_values_interval_ms")]
     pub values_interval_ms: u32,
     /// Whether it runs.
@@ -179,8 +180,8 @@ pub struct StrategyInfo {
     pub params_digest: String,
     /// Only these symbols; null for all.
     pub symbols: Option<Vec<String>>,
-    /// What it reads.
-    pub input: String,
+    /// What it reads: `"ticks"`, or `{"bars": "1m"}`.
+    pub input: Input,
     /// Values are put out at most once in this many milliseconds of the ticks' time; 0 is every tick.
     pub values_interval_ms: u32,
     /// Whether it runs.

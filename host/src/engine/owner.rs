@@ -9,7 +9,8 @@ use std::{
 use super::{
     CheckpointEvery, Counts, Deployment, Outputs, Partition,
     checkpoints::{Checkpoints, Kept},
-    takeover::{TakenOver, TakeoverError, take_over, warm_up},
+    takeover::{TakenOver, TakeoverError, take_over},
+    warm_up::warm_up,
 };
 use crate::{
     change::StopReason,
@@ -43,8 +44,9 @@ pub struct Owner {
     /// The step in the making.
     outputs: Outputs,
     bytes: usize,
-    /// Position of the step that was submitted last.
+    /// Position of the step that was submitted last, and of the one that was committed last.
     submitted: Offset,
+    committed: Offset,
     in_hand: bool,
     /// Whether any step was committed.
     settled: bool,
@@ -89,6 +91,7 @@ impl Owner {
             outputs,
             bytes: 0,
             submitted: position,
+            committed: position,
             in_hand: false,
             settled: false,
             submitted_at: now,
@@ -102,9 +105,10 @@ impl Owner {
     /// # Errors
     /// The partition is to be taken over anew.
     pub fn turn(&mut self, lease: &mut dyn Lease, now: Instant) -> Result<(), TakeoverError> {
-        self.follow_control()?;
-        // A full step waits for the one in hand: nothing more is read before.
-        let read_bytes = match self.in_hand && self.is_full() {
+        // A strategy that is to be warmed up with bars waits until all that there are are committed, and a full step for
+        // the one in hand: nothing more is read before.
+        let waits = !self.follow_control()?;
+        let read_bytes = match waits || self.in_hand && self.is_full() {
             true => 0,
             false => self.read(lease)?,
         };
@@ -195,6 +199,7 @@ impl Owner {
         self.in_hand = !lease.settle(patience)?;
         if !self.in_hand {
             self.settled = true;
+            self.committed = self.submitted;
             self.checkpoints.settled(&*self.log, self.number);
             metrics::histogram!("wigwag_engine_commit_seconds")
                 .record(self.submitted_at.elapsed().as_secs_f64());
@@ -202,13 +207,16 @@ impl Owner {
         Ok(())
     }
 
-    /// Starts and stops strategies as the deployment says, between two messages.
-    fn follow_control(&mut self) -> Result<(), TakeoverError> {
+    /// Starts and stops strategies as the deployment says, between two messages; false where that cannot be done yet.
+    fn follow_control(&mut self) -> Result<bool, TakeoverError> {
         let version = self.deployment.version();
         if self.deployed == Some(version) || self.checkpoints.holds_strategies(&self.partition) {
-            return Ok(());
+            return Ok(true);
         }
         let wanted = self.deployment.enabled();
+        if self.committed < self.partition.position() && self.starts_on_bars(&wanted) {
+            return Ok(false);
+        }
         self.promote_shadows();
         let running: Vec<Arc<Strategy>> = self.partition.strategies().cloned().collect();
         for strategy in &running {
@@ -240,13 +248,12 @@ impl Owner {
                 .ok()
                 .and_then(|digest| self.deployment.find(digest));
             let Some(plugin) = plugin else { continue };
-            let (messages, from) =
-                warm_up(&*self.log, &self.partition, self.number, strategy, &plugin)?;
+            let (messages, warmed) = warm_up(&*self.log, &self.partition, strategy, &plugin)?;
             self.partition.start(
                 strategy.clone(),
                 plugin,
                 &messages,
-                from,
+                warmed.clone(),
                 false,
                 &mut self.outputs,
             );
@@ -256,12 +263,23 @@ impl Owner {
                 partition = self.number,
                 strategy = id,
                 position,
-                warmed_from = from,
+                ?warmed,
                 "strategy started"
             );
         }
         self.deployed = Some(version);
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether one of these that reads bars is to start.
+    fn starts_on_bars(&self, wanted: &[Arc<Strategy>]) -> bool {
+        let goes_on = |strategy: &Strategy| {
+            let mut running = self.partition.strategies();
+            let same = running.find(|running| strategy.runs_as(running));
+            same.is_some_and(|running| !self.is_released(running, strategy))
+        };
+        let mut on_bars = wanted.iter().filter(|s| s.input.interval().is_some());
+        on_bars.any(|strategy| !goes_on(strategy))
     }
 
     /// A shadow that computes what its strategy is now to compute takes its place.

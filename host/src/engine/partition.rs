@@ -10,9 +10,10 @@ use std::sync::Arc;
 use self::pictures::Touched;
 use super::{
     exposure::Exposure,
+    inputs::Inputs,
     order::{Order, Symbols},
     picture::PictureError,
-    rows::{Place, Rows},
+    rows::Place,
     sink::{Mode, Outputs, Sink},
     slot::Slot,
 };
@@ -39,13 +40,13 @@ pub struct Partition {
     bars: Vec<OpenBars>,
     slots: Vec<Slot>,
     /// Rows since the newest checkpoint, from which a failed instance is brought back.
-    history: Vec<Arc<Rows>>,
+    history: Vec<Arc<Inputs>>,
     rows_in_history: usize,
     touched: Touched,
     exposure: Option<Exposure>,
     /// When the newest message was appended, in milliseconds since the epoch.
     append_ms: i64,
-    spare: Rows,
+    spare: Inputs,
 }
 
 /// What a strategy is doing on a partition.
@@ -79,7 +80,7 @@ impl Partition {
             touched: Touched::default(),
             exposure: None,
             append_ms: 0,
-            spare: Rows::default(),
+            spare: Inputs::default(),
         }
     }
 
@@ -213,11 +214,13 @@ impl Partition {
         mode: Mode,
         out: &mut Outputs,
     ) {
+        let inputs = self.slots.iter().map(|slot| slot.strategy().input);
+        self.spare.keep_for(inputs);
         for message in messages {
             self.decode(message, mode, out);
             self.position = message.offset + 1;
             self.append_ms = self.append_ms.max(message.timestamp_ms);
-            if self.spare.len() >= ROWS_AT_ONCE {
+            if self.spare.ticks.len() >= ROWS_AT_ONCE {
                 self.run(mode, out);
             }
         }
@@ -231,11 +234,11 @@ impl Partition {
 
     /// Runs what was decoded over all strategies.
     fn run(&mut self, mode: Mode, out: &mut Outputs) {
-        if self.spare.first_place().is_none() {
+        if self.spare.ticks.first_place().is_none() {
             return;
         }
         self.capture_for_picture(mode, out);
-        let mut rows = std::mem::take(&mut self.spare);
+        let mut inputs = std::mem::take(&mut self.spare);
         for slot in &mut self.slots {
             let mut sink = Sink {
                 partition: self.number,
@@ -244,14 +247,17 @@ impl Partition {
                 next_change: &mut self.next_change,
                 out,
             };
-            slot.run(&rows, &self.symbols, &self.history, &mut sink);
+            slot.run(&inputs, &self.symbols, &self.history, &mut sink);
         }
-        self.rows_in_history += rows.len() + rows.events.len();
+        self.rows_in_history += inputs.ticks.units();
         // One that starts later is not shown what was before it.
-        let read = self.slots.iter().map(Slot::columns);
-        let columns = read.fold(Columns::empty(), |all, of_one| all | of_one);
-        self.history.push(Arc::new(rows.take_for_recovery(columns)));
-        self.spare = rows;
+        let columns = |input| {
+            let slots = self.slots.iter().filter(|s| s.strategy().input == input);
+            slots.fold(Columns::empty(), |all, slot| all | slot.columns())
+        };
+        let kept = inputs.take_for_recovery(columns);
+        self.history.push(Arc::new(kept));
+        self.spare = inputs;
         self.give_up_lost_picture();
     }
 }

@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FindPlugin, Outputs, Partition, PictureError, partition::find_plugin};
+use super::{
+    FindPlugin, Outputs, Partition, PictureError, partition::find_plugin, warm_up::read_bars,
+};
 use crate::{
     change::{Change, What},
     log::{Log, LogError, Messages, Offset, Reader, Start, Topic},
-    strategy::Strategy,
+    strategy::{Input, Strategy},
 };
 
 /// What one poll of a replay reads at most.
@@ -174,15 +176,18 @@ impl<'a> Replay<'a> {
         self.done = at + 1;
         let (change, later) = (&self.changes[at], &self.changes[at + 1..]);
         match &change.what {
-            What::Start {
-                definition,
-                warmed_from,
-            } => {
+            What::Start { definition, warmed } => {
                 let plugin = find_plugin(definition, self.find)?;
-                let warm_up = read_range(self.log, self.number, *warmed_from, change.offset)?;
+                let (log, number) = (self.log, self.number);
+                let warm_up = match (definition.input, &warmed.warmed_bars) {
+                    (Input::Bars(interval), Some(range)) => {
+                        read_bars(log, number, range.clone(), interval)?
+                    }
+                    _ => read_range(log, number, warmed.warmed_from, change.offset)?,
+                };
                 let strategy = Arc::new(Strategy::clone(definition));
                 self.partition
-                    .start(strategy, plugin, &warm_up, *warmed_from, true, out);
+                    .start(strategy, plugin, &warm_up, warmed.clone(), true, out);
                 obey_until_next_start(&mut self.partition, later, Some(&change.strategy));
                 if !fails_at_once(change, later) {
                     record_if_quarantined(&mut self.partition, &change.strategy, out);

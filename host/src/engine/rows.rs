@@ -1,5 +1,5 @@
-//! Ticks of one partition as columns: what a batch of messages becomes before plugins see it, and what of it is kept to
-//! bring a failed one back.
+//! Ticks of one partition, or bars, as columns: what a batch of messages becomes before plugins see it, and what of it
+//! is kept to bring a failed one back.
 
 use std::borrow::Cow;
 
@@ -7,24 +7,29 @@ use serde_json::Value;
 
 use super::order::Symbols;
 use crate::{
+    bars::Bar,
     log::Offset,
     market::{Record, Side, Tick},
     plugin::Columns,
 };
 
-/// Ticks in the order of the log, and the events between them. A column that nobody is to be shown again is empty.
+/// Ticks in the order of the log, or bars in that of the ticks that closed them, and the events between them. A column
+/// that nobody is to be shown again is empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     pub(super) symbol: Vec<u32>,
+    /// Of a bar, its start.
     pub(super) time: Vec<f64>,
     pub(super) open: Vec<f64>,
     pub(super) high: Vec<f64>,
     pub(super) low: Vec<f64>,
     pub(super) close: Vec<f64>,
     pub(super) volume: Vec<f64>,
-    /// Newest time of the row's symbol before it; not-a-number for its first tick.
+    /// Newest time of the row's symbol before it; not-a-number for its first tick. None of bars.
     pub(super) previous_time: Vec<f64>,
-    /// Where each stands in the log.
+    /// The time of the tick that closed a bar. None of ticks.
+    closed_at: Vec<f64>,
+    /// Where each stands in the log; a bar where the tick that closed it does.
     pub(super) place: Vec<Place>,
     pub(super) events: Vec<Event>,
 }
@@ -79,6 +84,27 @@ impl Rows {
         self.volume.push(tick.volume);
         self.previous_time.push(previous_time);
         self.place.push(place);
+    }
+
+    pub(super) fn push_bar(&mut self, place: Place, symbol: u32, bar: &Bar, closed_at: f64) {
+        self.symbol.push(symbol);
+        self.time.push(bar.open_time);
+        self.open.push(bar.open);
+        self.high.push(bar.high);
+        self.low.push(bar.low);
+        self.close.push(bar.close);
+        self.volume.push(bar.volume);
+        self.closed_at.push(closed_at);
+        self.place.push(place);
+    }
+
+    /// Adds an event that others have too.
+    pub(super) fn repeat_event(&mut self, event: &Event) {
+        let row = self.len();
+        self.events.push(Event {
+            row,
+            ..event.clone()
+        });
     }
 
     pub(super) fn push_event(&mut self, place: Place, symbol: Option<u32>, record: Record<'_>) {
@@ -154,11 +180,13 @@ impl Rows {
             volume: column(Columns::VOLUME, &mut self.volume),
             // Only what is put out needs it, and a recovery puts out nothing.
             previous_time: Vec::new(),
+            closed_at: Vec::new(),
             place: self.place.clone(),
             events: self.events.drain(..).collect(),
         };
         self.symbol.clear();
         self.previous_time.clear();
+        self.closed_at.clear();
         self.place.clear();
         kept
     }
@@ -255,7 +283,7 @@ impl Rows {
         kept
     }
 
-    const fn columns(&self) -> [&Vec<f64>; 7] {
+    const fn columns(&self) -> [&Vec<f64>; 8] {
         [
             &self.time,
             &self.open,
@@ -264,10 +292,11 @@ impl Rows {
             &self.close,
             &self.volume,
             &self.previous_time,
+            &self.closed_at,
         ]
     }
 
-    const fn columns_mut(&mut self) -> [&mut Vec<f64>; 7] {
+    const fn columns_mut(&mut self) -> [&mut Vec<f64>; 8] {
         [
             &mut self.time,
             &mut self.open,
@@ -276,12 +305,20 @@ impl Rows {
             &mut self.close,
             &mut self.volume,
             &mut self.previous_time,
+            &mut self.closed_at,
         ]
     }
 
-    /// Whether values are put out at this row: at the first tick of its symbol in each interval of its time.
+    /// When the row could be known: its time, or of a bar that of the tick that closed it.
+    pub(super) fn known_at(&self, row: usize) -> f64 {
+        let closed_at = self.closed_at.get(row);
+        closed_at.copied().unwrap_or(self.time[row])
+    }
+
+    /// Whether values are put out at this row: at the first tick of its symbol in each interval of its time, and at
+    /// each bar, which is never shorter than that interval.
     pub(super) fn wants_values(&self, row: usize, interval_ms: u32) -> bool {
-        if interval_ms == 0 {
+        if interval_ms == 0 || !self.closed_at.is_empty() {
             return true;
         }
         let interval = f64::from(interval_ms) / 1000.0;

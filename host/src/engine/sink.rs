@@ -98,6 +98,8 @@ pub(super) struct Stamp {
     start: Vec<u8>,
     /// From after the signal's id up to the symbol.
     head: Vec<u8>,
+    /// From after the signal's time up to the start of the bar that caused it; empty where ticks do.
+    bar: Vec<u8>,
     /// `"NAME":` of each series.
     series: Vec<Vec<u8>>,
 }
@@ -116,6 +118,10 @@ impl Stamp {
         head.extend_from_slice(b",\"params_digest\":");
         json(&mut head, &strategy.params_digest);
         head.extend_from_slice(b",\"symbol\":\"");
+        let bar = strategy.input.interval().map_or_else(Vec::new, |interval| {
+            let interval = interval.name();
+            format!(",\"bar\":{{\"interval\":\"{interval}\",\"open_time\":").into_bytes()
+        });
         let series = &plugin.description().series;
         let series = series
             .iter()
@@ -126,6 +132,7 @@ impl Stamp {
             is_shadow: strategy.is_shadow(),
             start,
             head,
+            bar,
             series,
         }
     }
@@ -244,7 +251,12 @@ impl Sink<'_> {
         out.extend_from_slice(b",\"price\":");
         json(&mut out, &rows.close[row]);
         out.extend_from_slice(b",\"timestamp\":");
-        json(&mut out, &rows.time[row]);
+        json(&mut out, &rows.known_at(row));
+        if !stamp.bar.is_empty() {
+            out.extend_from_slice(&stamp.bar);
+            json(&mut out, &rows.time[row]);
+            out.push(b'}');
+        }
         out.extend_from_slice(b",\"reason\":");
         out.extend_from_slice(reason);
         out.extend_from_slice(b",\"values\":");

@@ -20,6 +20,7 @@ use self::{
     tally::{QUARANTINE_FAILURES, QUARANTINE_ROWS},
 };
 use super::{
+    inputs::Inputs,
     order::Symbols,
     rows::{Place, Rows},
     sink::{Mode, Sink, Stamp},
@@ -169,17 +170,20 @@ impl Slot {
         self.plan = Plan::default();
     }
 
-    /// Runs the rows. `history` holds the rows since the base, without these.
+    /// Runs the rows of its input. `history` holds those since the base, without these.
     pub(super) fn run(
         &mut self,
-        rows: &Rows,
+        inputs: &Inputs,
         symbols: &Symbols,
-        history: &[Arc<Rows>],
+        history: &[Arc<Inputs>],
         sink: &mut Sink<'_>,
     ) {
         if self.instance.is_none() {
             return;
         }
+        let Some(rows) = inputs.of(self.strategy.input) else {
+            return;
+        };
         let filtered = self.filter(rows, symbols);
         let rows = filtered.as_ref().unwrap_or(rows);
         let Some(first) = rows.first_place() else {

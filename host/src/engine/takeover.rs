@@ -1,25 +1,16 @@
 //! Brings a partition to its committed position: newest valid checkpoint, then a silent replay of `ticks` that
-//! obeys `changes`. Also reads what a new strategy is warmed up with.
+//! obeys `changes`.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use super::{
     Deployment, Found, Gallery, Outputs, Partition, Picture, PictureError, Replay, ReplayError,
-    album::Album,
-    replay::{read_changes_from, read_range},
+    album::Album, replay::read_changes_from,
 };
 use crate::{
-    log::{Log, LogError, Messages, Offset, Topic},
-    plugin::{Digest, Plugin},
-    strategy::Strategy,
+    log::{Log, LogError, Offset, Topic},
+    plugin::Digest,
 };
-
-/// Rows with which a strategy is warmed up, at most and at least.
-const MAX_WARM_UP_ROWS: usize = 200_000;
-const MIN_WARM_UP_ROWS: usize = 2_000;
-
-/// Messages among which these rows are looked for.
-const MAX_WARM_UP_MESSAGES: u64 = 100_000;
 
 /// Why a partition cannot be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -155,34 +146,4 @@ pub(super) fn take_over(
 
 fn millis_since(started: Instant) -> u64 {
     u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What a strategy that starts at `to` is warmed up with, and the offset from which on that is: enough rows for
-/// each symbol, as far as they are in reach.
-pub(super) fn warm_up(
-    log: &dyn Log,
-    partition: &Partition,
-    number: u32,
-    strategy: &Arc<Strategy>,
-    plugin: &Arc<Plugin>,
-) -> Result<(Messages, Offset), TakeoverError> {
-    let to = partition.position();
-    let start = log.bounds(Topic::Ticks, number)?.start.min(to);
-    let a_symbol = 2 * Partition::warm_up_ticks(strategy, plugin) as usize;
-    let wanted = a_symbol
-        .saturating_mul(partition.symbols())
-        .clamp(MIN_WARM_UP_ROWS, MAX_WARM_UP_ROWS);
-    let mut back = 16;
-    loop {
-        let from = to.saturating_sub(back).max(start);
-        let messages = read_range(log, number, from, to)?;
-        let rows: usize = messages
-            .iter()
-            .map(|m| 1 + m.value.iter().filter(|&&b| b == b'\n').count())
-            .sum();
-        if rows >= wanted || from == start || back >= MAX_WARM_UP_MESSAGES {
-            return Ok((messages, from));
-        }
-        back = (back * 4).min(MAX_WARM_UP_MESSAGES);
-    }
 }

@@ -10,6 +10,8 @@ use std::{
 use super::{EngineStatus, runner::wait};
 use crate::log::{Bounds, Log, Offset, Topic};
 
+const RETENTION_NEAR: &str = "wigwag_engine_retention_near";
+
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Retention is near where what it has left before a checkpoint is less than one part in so many of all that is kept:
@@ -26,6 +28,10 @@ pub(crate) fn describe_metrics() {
         (
             "wigwag_engine_replay_floor_margin_messages",
             "Messages of ticks that are left before the newest checkpoint; retention takes from these.",
+        ),
+        (
+            RETENTION_NEAR,
+            "1 where retention is about to remove what a takeover would have to replay.",
         ),
         (
             "wigwag_engine_checkpoint_age_seconds",
@@ -94,7 +100,9 @@ fn look(log: &dyn Log, status: &EngineStatus, seen: &mut BTreeSet<u32>) {
         );
         let margin = kept.position.saturating_sub(bounds.start);
         gauge("wigwag_engine_replay_floor_margin_messages", margin as f64);
-        if let Some(why) = danger(number, bounds, kept.position) {
+        let danger = danger(number, bounds, kept.position);
+        gauge(RETENTION_NEAR, f64::from(u8::from(danger.is_some())));
+        if let Some(why) = danger {
             if !before.contains_key(&number) {
                 tracing::warn!(partition = number, why, "retention comes near");
             }
@@ -107,8 +115,14 @@ fn look(log: &dyn Log, status: &EngineStatus, seen: &mut BTreeSet<u32>) {
         .iter()
         .filter(|number| !partitions.contains_key(number))
     {
-        let label = number.to_string();
-        metrics::gauge!("wigwag_engine_lag_messages", "partition" => label).set(0.0);
+        for name in [
+            "wigwag_engine_lag_messages",
+            "wigwag_engine_checkpoint_age_seconds",
+            "wigwag_engine_quarantined_strategies",
+            RETENTION_NEAR,
+        ] {
+            metrics::gauge!(name, "partition" => number.to_string()).set(0.0);
+        }
     }
     seen.extend(partitions.keys());
 }

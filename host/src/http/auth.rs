@@ -16,6 +16,7 @@ pub(super) use self::site::OwnPage;
 pub use self::tokens::{Scope, TokenConfig, TokenError, Tokens};
 use super::{
     ingest::Peer,
+    known::KnownTokens,
     problem::{FORBIDDEN, Problem, UNAUTHENTICATED},
 };
 use crate::control::Actor;
@@ -27,12 +28,12 @@ pub(super) const COOKIE: &str = "wigwag_session";
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// The tokens.
-    pub tokens: Tokens,
+    pub tokens: KnownTokens,
     /// Whether reading needs a token.
     pub closed_reads: bool,
     /// Whether `POST /ingest` needs no token; for listeners on loopback only.
     pub open_ingest: bool,
-    /// Names under which the service may be written to, beside those of loopback, without port.
+    /// Names under which the service may be written to, beside localhost and addresses, without port.
     pub hosts: Vec<String>,
 }
 
@@ -124,7 +125,8 @@ impl Access {
                 )),
             };
         };
-        let Some(token) = self.tokens.find(text) else {
+        let tokens = self.tokens.now();
+        let Some(token) = tokens.find(text) else {
             return match open {
                 // A browser may still send the cookie of a token that is known no more.
                 true => Ok(None),

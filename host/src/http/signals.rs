@@ -21,7 +21,7 @@ use super::{
 use crate::{
     control::Provenance,
     market::Side,
-    signal::{Signal, SignalId},
+    signal::{Signal, SignalBar, SignalId},
     view::{Cursor, PointsQuery, SignalsQuery, ViewError},
 };
 
@@ -140,17 +140,22 @@ pub(super) struct ExplainedSignal {
 pub(super) struct Explanation {
     #[serde(flatten)]
     provenance: Provenance,
+    /// Where the strategy reads bars, the newest of its interval up to the signal's own, the oldest first, as far as
+    /// they are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    bars: Option<Vec<Box<RawValue>>>,
     /// The strategy's newest values for the symbol up to the signal, the newest first.
     #[schema(value_type = Vec<Object>)]
     values: Vec<Box<RawValue>>,
 }
 
-/// Values that are shown, and looked through.
+/// Values and bars that are shown, and looked through.
 const VALUES: usize = 20;
 const VALUES_LOOKED_AT: usize = 1_000;
 
-/// Gives one signal, with what led to it: the parameters of its strategy, the ticks of its symbol up to its own, and the
-/// strategy's values then.
+/// Gives one signal, with what led to it: the parameters of its strategy, the ticks of its symbol up to its own, the
+/// bars where it reads these, and the strategy's values then.
 #[utoipa::path(
     get, path = "/v1/signals/{id}", tag = "signals", operation_id = "get_signal",
     params(("id" = String, Path, description = "strategy:partition:offset:row:n")),
@@ -211,8 +216,20 @@ async fn explain(app: &Arc<App>, signal: Signal) -> Result<Option<Explanation>, 
         }
     };
     let app = app.clone();
-    let values = blocking(move || values_up_to(&app, &signal, place)).await?;
-    Ok(Some(Explanation { provenance, values }))
+    let looking = move || {
+        let values = values_up_to(&app, &signal, place)?;
+        let bars = match &signal.bar {
+            Some(bar) => Some(bars_up_to(&app, &signal.symbol, bar)?),
+            None => None,
+        };
+        Ok::<_, ViewError>((bars, values))
+    };
+    let (bars, values) = blocking(looking).await?;
+    Ok(Some(Explanation {
+        provenance,
+        bars,
+        values,
+    }))
 }
 
 fn values_up_to(
@@ -229,9 +246,32 @@ fn values_up_to(
         limit: VALUES_LOOKED_AT,
     })?;
     let values = newest.into_iter().filter(|value| is_up_to(value, place));
-    let values =
-        values.filter_map(|value| RawValue::from_string(String::from_utf8(value).ok()?).ok());
-    Ok(values.take(VALUES).collect())
+    Ok(values.filter_map(raw).take(VALUES).collect())
+}
+
+fn bars_up_to(app: &App, symbol: &str, last: &SignalBar) -> Result<Vec<Box<RawValue>>, ViewError> {
+    #[derive(Deserialize)]
+    struct Start {
+        open_time: f64,
+    }
+    let newest = app.view().bars(&PointsQuery {
+        symbol: symbol.to_owned(),
+        name: Some(last.interval.name().to_owned()),
+        since: None,
+        every_s: None,
+        limit: VALUES_LOOKED_AT,
+    })?;
+    let is_up_to = |bar: &Vec<u8>| {
+        serde_json::from_slice(bar).is_ok_and(|bar: Start| bar.open_time <= last.open_time)
+    };
+    let bars = newest.into_iter().filter(is_up_to).filter_map(raw);
+    let mut bars: Vec<_> = bars.take(VALUES).collect();
+    bars.reverse();
+    Ok(bars)
+}
+
+fn raw(json: Vec<u8>) -> Option<Box<RawValue>> {
+    RawValue::from_string(String::from_utf8(json).ok()?).ok()
 }
 
 fn is_up_to(value: &[u8], last: (u64, u32)) -> bool {

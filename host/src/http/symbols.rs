@@ -178,11 +178,7 @@ impl Default for IntervalParam {
 impl<'de> Deserialize<'de> for IntervalParam {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let interval = Interval::ALL.into_iter().find(|i| i.name() == text);
-        interval.map(Self).ok_or_else(|| {
-            let all = Interval::ALL.map(Interval::name).join(", ");
-            D::Error::custom(format!("interval is {text:?}; use one of {all}"))
-        })
+        text.parse().map(Self).map_err(D::Error::custom)
     }
 }
 

@@ -71,24 +71,20 @@ fn follow(log: &dyn Log, book: &Book) -> Result<(), LogError> {
             messages.iter().for_each(|message| pages.take(&message));
             continue;
         }
-        let moved = {
+        {
             let mut pages = book.pages();
             messages.iter().for_each(|message| pages.take(&message));
-            note_positions(&mut pages, &*reader)
-        };
-        if moved {
+            note_positions(&mut pages, &*reader);
+        }
+        if !messages.is_empty() {
             book.ring();
         }
     }
     Ok(())
 }
 
-fn note_positions(pages: &mut Pages, reader: &dyn Reader) -> bool {
-    let mut moved = false;
+fn note_positions(pages: &mut Pages, reader: &dyn Reader) {
     for (partition, position) in (0..).zip(&mut pages.positions) {
-        let now = reader.position(Topic::Deliveries, partition);
-        moved |= now != *position;
-        *position = now;
+        *position = reader.position(Topic::Deliveries, partition);
     }
-    moved
 }

@@ -2,7 +2,7 @@
 //! with the first tick that there ever was.
 
 use crate::{
-    change::{Change, What},
+    change::{Change, Warmed, What},
     engine::{FindPlugin, Gallery, Outputs, Partition, Picture, read_all},
     log::{Log, Offset, Topic},
 };
@@ -28,7 +28,18 @@ pub(super) fn find(
         Some(seq) => seq == 0,
         None => log.bounds(Topic::Changes, number)?.start == 0,
     };
-    let from_first_tick = start == 0 && kept_all;
+    // Behind every start for whose warm-up ticks or bars are missing.
+    let bars_start = log.bounds(Topic::Bars, number)?.start;
+    let is_gone = |warmed: &Warmed| {
+        let bars = warmed.warmed_bars.as_ref().filter(|bars| !bars.is_empty());
+        warmed.warmed_from < start || bars.is_some_and(|bars| bars.start < bars_start)
+    };
+    let whole = changes.iter().filter_map(|change| match &change.what {
+        What::Start { warmed, .. } if is_gone(warmed) => Some(change.offset + 1),
+        _ => None,
+    });
+    let whole = whole.max().unwrap_or(0).max(start);
+    let from_first_tick = whole == 0 && kept_all;
     if from.is_none() && from_first_tick {
         return Ok(Partition::new(number, 0));
     }
@@ -36,12 +47,6 @@ pub(super) fn find(
     read_all(log, Topic::Checkpoints, number, |messages| {
         gallery.add(messages)
     })?;
-    // Behind every start for whose warm-up ticks are missing.
-    let whole = changes.iter().filter_map(|change| match change.what {
-        What::Start { warmed_from, .. } if warmed_from < start => Some(change.offset + 1),
-        _ => None,
-    });
-    let whole = whole.max().unwrap_or(0).max(start);
     let (picture, wrong) = match from {
         Some(from) => {
             let (picture, wrong) = gallery.newest(from);
@@ -55,7 +60,11 @@ pub(super) fn find(
     if from_first_tick {
         return Ok(Partition::new(number, 0));
     }
-    let what = if start == 0 { "changes" } else { "ticks" };
+    let what = match (start, whole) {
+        (0, 0) => "changes",
+        (0, _) => "bars",
+        _ => "ticks",
+    };
     let mut why = format!(
         "ticks/{number}: the first {what} are gone, and there is no usable checkpoint at offsets {start} to {}",
         from.unwrap_or(to)

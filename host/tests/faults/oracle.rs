@@ -195,10 +195,7 @@ impl Run<'_> {
     fn through(&mut self, changes: &[Change], silent: bool) {
         for change in changes {
             match &change.what {
-                What::Start {
-                    definition,
-                    warmed_from,
-                } => {
+                What::Start { definition, warmed } => {
                     self.up_to(change.offset, silent);
                     let strategy = Arc::new(Strategy::clone(definition));
                     let digest = strategy.plugin_digest.parse().expect("a digest");
@@ -207,7 +204,7 @@ impl Run<'_> {
                     for m in self
                         .input
                         .iter()
-                        .filter(|m| (*warmed_from..change.offset).contains(&m.offset))
+                        .filter(|m| (warmed.warmed_from..change.offset).contains(&m.offset))
                     {
                         warm_up.push(
                             m.topic,
@@ -223,7 +220,7 @@ impl Run<'_> {
                         strategy,
                         plugin,
                         &warm_up,
-                        *warmed_from,
+                        warmed.clone(),
                         silent,
                         &mut self.out,
                     );

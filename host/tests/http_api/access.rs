@@ -184,6 +184,7 @@ async fn another_sites_page_cannot_write_and_can_still_be_read_to() {
         (own.clone(), None, 404),
         (format!("localhost:{port}"), None, 404),
         ("wigwag.example".into(), None, 404),
+        ("203.0.113.7".into(), None, 404),
         ("evil.example".into(), None, 403),
         (format!("evil.example:{port}"), None, 403),
         (own.clone(), Some(format!("http://{own}")), 404),

@@ -223,6 +223,16 @@ async fn a_wrong_definition_is_refused_by_field() {
             "input",
             "candles",
         ),
+        (
+            json!({"plugin": "ma", "input": {"bars": "2m"}}),
+            "input",
+            "with 1s, 1m, 5m, 1h or 1d",
+        ),
+        (
+            json!({"plugin": "ma", "input": {"bars": "1m"}, "values_interval_ms": 60_001}),
+            "values_interval_ms",
+            "values_interval_ms is 60001; use 0 to 60000: values are put out at each bar of 1m",
+        ),
     ] {
         let problem = refused(put(&server, "mine", &body), 422, wanted).await;
         let found = problem["errors"][0]["field"].as_str().unwrap();

@@ -128,7 +128,7 @@ impl Server {
             scopes: vec![scope],
         });
         let access = Arc::new(Access {
-            tokens: Tokens::try_new(&tokens).expect("good tokens"),
+            tokens: Tokens::try_new(&tokens).expect("good tokens").into(),
             closed_reads: settings.closed_reads,
             open_ingest: settings.open_ingest,
             hosts: settings.hosts,
@@ -355,6 +355,7 @@ impl Sketch {
             strength: 0.1 + 0.2,
             price: 101.25,
             timestamp: START + self.second,
+            bar: None,
             reason: "close crossed \"above\" the average, 20 ticks".into(),
             values: Map::from_iter([("ma".to_owned(), json!(100.1))]),
             partition,

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
 mod audit;
+mod bars;
 #[path = "../hostile/made.rs"]
 #[allow(dead_code, reason = "shared with the hostile suite")]
 mod made;

@@ -15,6 +15,7 @@ mod streams;
 #[allow(unreachable_pub, reason = "shared with other test binaries")]
 #[path = "../support/mod.rs"]
 mod support;
+mod tokens;
 
 /// Time of the first tick, in the past of any clock.
 const START: f64 = 1_700_000_000.0;

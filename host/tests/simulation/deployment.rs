@@ -11,12 +11,13 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use wigwag::{
+    bars::Interval,
     engine::Deployment,
     plugin::{BUILT_IN, Compiler, Digest, Limits, Plugin, Runtime},
     strategy::Strategy,
 };
 
-use super::support::{self, MISBEHAVE};
+use super::support::{self, MISBEHAVE, on_bars};
 
 /// The plugins under small limits, so that a row that eats its budget costs little. The deadline never strikes: it is
 /// one of the wall clock, which decides nothing here.
@@ -54,7 +55,11 @@ fn definitions() -> &'static BTreeMap<&'static str, Vec<Arc<Strategy>>> {
             };
             [(2, 0), (3, 1000), (5, 0)].map(of).to_vec()
         };
-        let hostile = |how: &str| define("bad", "misbehave", json!({ "how": how }), 1000, None);
+        let misbehaving =
+            |id: &str, how: &str| define(id, "misbehave", json!({ "how": how }), 1000, None);
+        let hostile = |how: &str| misbehaving("bad", how);
+        let hostile_on_bars = |how: &str| on_bars(misbehaving("bad-bars", how), Interval::Second);
+        let period = |id, plugin, period| define(id, plugin, json!({ "period": period }), 0, None);
         let hows = ["panic", "loop", "memory", "strength", "flood", "infinite"];
         let some = |symbols: &[&str]| {
             let symbols = symbols.iter().map(|s| (*s).to_owned()).collect();
@@ -68,8 +73,17 @@ fn definitions() -> &'static BTreeMap<&'static str, Vec<Arc<Strategy>>> {
         };
         BTreeMap::from([
             ("bad", hows.map(hostile).to_vec()),
+            ("bad-bars", hows.map(hostile_on_bars).to_vec()),
             ("ema", periods("ema", "ema")),
             ("ma", periods("ma", "ma")),
+            (
+                "ma-bars",
+                vec![
+                    on_bars(period("ma-bars", "ma", 2), Interval::Second),
+                    on_bars(period("ma-bars", "ma", 3), Interval::Minute),
+                    period("ma-bars", "ma", 2),
+                ],
+            ),
             ("rsi", periods("rsi", "rsi")),
             (
                 "some",

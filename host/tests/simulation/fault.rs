@@ -242,7 +242,7 @@ fn can_be_taken_over(cluster: &Cluster, partition: u32) -> bool {
     let warmed = |m: wigwag::log::MessageRef<'_>| {
         let change: Change = serde_json::from_slice(m.value).ok()?;
         match change.what {
-            What::Start { warmed_from, .. } if change.offset >= from => Some(warmed_from),
+            What::Start { warmed, .. } if change.offset >= from => Some(warmed.warmed_from),
             _ => None,
         }
     };

@@ -55,12 +55,14 @@ fn under_any_faults_readers_see_what_one_process_without_faults_would_have_made(
         let struck: BTreeSet<Fault> = found.story.faults.iter().copied().collect();
         assert_eq!(struck, BTreeSet::from(Fault::ALL));
         assert!(found.story.takeovers as u64 > 5 * found.ran, "{found}");
-        let promotions = found.story.promotions;
+        let promotions = found.story.judged.promotions;
         println!("{promotions} promotions");
         assert!(
             20 * promotions as u64 > found.ran,
             "{promotions} promotions"
         );
+        let of_bars = found.story.judged.signals_of_bars;
+        assert!(of_bars as u64 > found.ran, "{of_bars} signals of bars");
     }
 }
 

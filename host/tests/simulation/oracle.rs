@@ -7,7 +7,7 @@ use std::{
 };
 
 use wigwag::{
-    change::{Change, What},
+    change::{Change, Warmed, What},
     engine::{Outputs, Partition},
     log::{Log, MessageRef, Messages, Offset, Start, Topic},
     strategy::Strategy,
@@ -23,16 +23,26 @@ use super::{
 /// else the key.
 type Streams = BTreeMap<Vec<u8>, Vec<Vec<u8>>>;
 
-/// Why a run is not as one without faults; of one that is, how many shadows were promoted.
-pub(crate) fn judge(cluster: &Shared) -> Result<usize, String> {
-    (0..PARTITIONS).try_fold(0, |promotions, partition| {
-        let judged = judge_partition(cluster, partition);
-        let more = judged.map_err(|e| format!("partition {partition}: {e}"))?;
-        Ok(promotions + more)
-    })
+/// What there was to be judged.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Judged {
+    /// Of shadows.
+    pub(crate) promotions: usize,
+    /// Signals of strategies that read bars.
+    pub(crate) signals_of_bars: usize,
 }
 
-fn judge_partition(cluster: &Shared, partition: u32) -> Result<usize, String> {
+/// Why a run is not as one without faults; of one that is, what was in it.
+pub(crate) fn judge(cluster: &Shared) -> Result<Judged, String> {
+    let mut all = Judged::default();
+    for partition in 0..PARTITIONS {
+        let judged = judge_partition(cluster, partition, &mut all);
+        judged.map_err(|e| format!("partition {partition}: {e}"))?;
+    }
+    Ok(all)
+}
+
+fn judge_partition(cluster: &Shared, partition: u32, all: &mut Judged) -> Result<(), String> {
     let ticks = history(&lock(cluster), Topic::Ticks, partition);
     let committed = lock(cluster).committed(partition);
     let end = lock(cluster).input_end(partition);
@@ -45,7 +55,8 @@ fn judge_partition(cluster: &Shared, partition: u32) -> Result<usize, String> {
         .map(|m| serde_json::from_slice(m.value).map_err(|e| format!("a change: {e}")))
         .collect::<Result<_, _>>()?;
     check_changes(&changes)?;
-    let expected = without_faults(partition, &ticks, &changes);
+    let bars = read(cluster, Topic::Bars, partition)?;
+    let expected = without_faults(partition, &ticks, &bars, &changes);
     for topic in [
         Topic::Changes,
         Topic::Signals,
@@ -61,9 +72,14 @@ fn judge_partition(cluster: &Shared, partition: u32) -> Result<usize, String> {
             appends.map(|a| (a.key.as_slice(), a.value.as_slice())),
         );
         compare(topic, &seen, &wanted)?;
+        if topic == Topic::Signals {
+            let is_of_bar = |signal: &&Vec<u8>| memchr::memmem::find(signal, b"\"bar\":").is_some();
+            all.signals_of_bars += seen.values().flatten().filter(is_of_bar).count();
+        }
     }
     let is_promotion = |change: &&Change| matches!(change.what, What::Promote { .. });
-    Ok(changes.iter().filter(is_promotion).count())
+    all.promotions += changes.iter().filter(is_promotion).count();
+    Ok(())
 }
 
 /// What a reader of committed messages sees of a whole partition.
@@ -123,8 +139,13 @@ fn check_changes(changes: &[Change]) -> Result<(), String> {
     Ok(())
 }
 
-/// One process, one run over all.
-fn without_faults(partition: u32, ticks: &Messages, changes: &[Change]) -> Outputs {
+/// One process, one run over all. What is warmed up with `bars` sees those that are there, which are compared too.
+fn without_faults(
+    partition: u32,
+    ticks: &Messages,
+    bars: &Messages,
+    changes: &[Change],
+) -> Outputs {
     let mut outputs = Outputs::default();
     let mut engine = Partition::new(partition, 0);
     let mut ticks_left = ticks.iter().peekable();
@@ -137,12 +158,12 @@ fn without_faults(partition: u32, ticks: &Messages, changes: &[Change]) -> Outpu
             engine.feed(before, &mut outputs);
         }
         match &change.what {
-            What::Start {
-                definition,
-                warmed_from,
-            } => {
-                let range = *warmed_from..change.offset;
-                start(&mut engine, definition, ticks, range, &mut outputs);
+            What::Start { definition, warmed } => {
+                let seen = match &warmed.warmed_bars {
+                    Some(range) => pick(bars, range.clone()),
+                    None => pick(ticks, warmed.warmed_from..change.offset),
+                };
+                start(&mut engine, definition, &seen, warmed, &mut outputs);
             }
             What::Promote { definition } => {
                 let definition = Arc::new(Strategy::clone(definition));
@@ -156,15 +177,10 @@ fn without_faults(partition: u32, ticks: &Messages, changes: &[Change]) -> Outpu
     outputs
 }
 
-fn start(
-    engine: &mut Partition,
-    definition: &Strategy,
-    ticks: &Messages,
-    range: std::ops::Range<Offset>,
-    outputs: &mut Outputs,
-) {
-    let mut warm_up = Messages::new();
-    for m in ticks.iter().filter(|m| range.contains(&m.offset)) {
+/// The messages at these offsets.
+fn pick(all: &Messages, range: std::ops::Range<Offset>) -> Messages {
+    let mut picked = Messages::new();
+    for m in all.iter().filter(|m| range.contains(&m.offset)) {
         let MessageRef {
             topic,
             partition,
@@ -174,7 +190,7 @@ fn start(
             value,
             headers,
         } = m;
-        warm_up.push(
+        picked.push(
             topic,
             partition,
             offset,
@@ -184,10 +200,20 @@ fn start(
             headers.iter(),
         );
     }
+    picked
+}
+
+fn start(
+    engine: &mut Partition,
+    definition: &Strategy,
+    warm_up: &Messages,
+    warmed: &Warmed,
+    outputs: &mut Outputs,
+) {
     let digest = definition.plugin_digest.parse().expect("a digest");
     let plugin = find(digest).expect("one of ours");
     let definition = Arc::new(definition.clone());
-    engine.start(definition, plugin, &warm_up, range.start, false, outputs);
+    engine.start(definition, plugin, warm_up, warmed.clone(), false, outputs);
 }
 
 fn streams<'m>(topic: Topic, messages: impl Iterator<Item = (&'m [u8], &'m [u8])>) -> Streams {

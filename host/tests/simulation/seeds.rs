@@ -85,7 +85,8 @@ impl Seeds {
         self.ran += other.ran;
         self.story.steps += other.story.steps;
         self.story.takeovers += other.story.takeovers;
-        self.story.promotions += other.story.promotions;
+        self.story.judged.promotions += other.story.judged.promotions;
+        self.story.judged.signals_of_bars += other.story.judged.signals_of_bars;
         self.story.faults.extend(other.story.faults);
         let failed = self.failed.take().into_iter().chain(other.failed);
         self.failed = failed.min_by_key(|failed| failed.seed);

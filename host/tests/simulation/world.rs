@@ -17,7 +17,7 @@ use super::{
     fault::Fault,
     market::Market,
     node::{Node, Seat},
-    oracle,
+    oracle::{self, Judged},
     planted::Planted,
 };
 
@@ -45,8 +45,7 @@ pub(crate) struct Story {
     pub(crate) steps: usize,
     pub(crate) faults: Vec<Fault>,
     pub(crate) takeovers: usize,
-    /// Of shadows, in all partitions.
-    pub(crate) promotions: usize,
+    pub(crate) judged: Judged,
     /// In words, where that was wanted.
     pub(crate) lines: Vec<String>,
 }
@@ -134,7 +133,7 @@ impl World {
         self.heal()?;
         // Whatever others left open is over then.
         lock(&self.cluster).pass(4 * LONGEST_MS);
-        self.story.promotions = oracle::judge(&self.cluster)?;
+        self.story.judged = oracle::judge(&self.cluster)?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value, json};
 use wigwag::{
+    bars::Interval,
     engine::{Outputs, Partition},
     log::{Messages, Offset, Topic},
     offline,
@@ -63,6 +64,15 @@ pub(crate) fn strategy(id: &str, plugin_name: &str, params: Value) -> Arc<Strate
     })
 }
 
+/// The same, of which bars are the input.
+pub(crate) fn on_bars(strategy: Arc<Strategy>, interval: Interval) -> Arc<Strategy> {
+    let input = Input::Bars(interval);
+    Arc::new(Strategy {
+        input,
+        ..Strategy::clone(&strategy)
+    })
+}
+
 /// One tick as ingest writes it.
 pub(crate) fn tick(symbol: &str, time: f64, close: f64) -> String {
     let (high, low) = (close + 0.25, close - 0.25);
@@ -117,15 +127,13 @@ pub(crate) fn built_ins() -> Partition {
 }
 
 pub(crate) fn add(partition: &mut Partition, id: &str, name: &str, params: Value) {
-    let mut outputs = Outputs::default();
-    partition.start(
-        strategy(id, name, params),
-        plugin(name),
-        &Messages::new(),
-        0,
-        false,
-        &mut outputs,
-    );
+    add_defined(partition, strategy(id, name, params));
+}
+
+pub(crate) fn add_defined(partition: &mut Partition, strategy: Arc<Strategy>) {
+    let plugin = plugin(&strategy.plugin);
+    let (none, mut out) = (Messages::new(), Outputs::default());
+    partition.start(strategy, plugin, &none, 0, false, &mut out);
 }
 
 /// What a partition puts out on a topic, as text, for some strategies.

@@ -1,15 +1,18 @@
-//! Messages of `ticks` as rows: which lines count, and under which number their symbol goes.
+//! Messages of `ticks` as rows: which lines count, and under which number their symbol goes. And messages of `bars`, for
+//! a warm-up.
 
 use super::{Partition, ROWS_AT_ONCE};
 use crate::{
-    bars::OpenBars,
+    bars::{Bar, Interval, OpenBars, StoredBar},
     engine::{
+        inputs::Inputs,
         order::{Admit, Order, Symbols},
         rows::{Place, Rows},
         sink::{Mode, Outputs, Sink},
     },
     log::{MessageRef, Messages},
     market::{Limits, Record, read_record},
+    strategy::Input,
 };
 
 impl Partition {
@@ -67,25 +70,86 @@ impl Partition {
                 next_change,
                 out,
             };
+            let spare = &mut self.spare;
             self.bars[symbol as usize].add(&tick, |interval, bar| {
-                sink.bar(&tick.symbol, interval, bar, place.offset)
+                sink.bar(&tick.symbol, interval, bar, place.offset);
+                spare.push_bar(place, symbol, (interval, bar), tick.time);
             });
-            self.spare.push(place, symbol, previous_time, &tick);
+            self.spare.ticks.push(place, symbol, previous_time, &tick);
         }
     }
 }
 
-/// The rows of these messages in batches, without those of symbols that have no number: a warm-up must not give any.
-pub(super) fn known_rows(symbols: &Symbols, messages: &Messages) -> Vec<Rows> {
-    let (mut order, mut batches, mut rows) = (Order::default(), Vec::new(), Rows::default());
+/// What an input takes of these messages in batches, without the rows of symbols that have no number: a warm-up must not
+/// give any.
+pub(super) fn known_rows(symbols: &Symbols, messages: &Messages, input: Input) -> Vec<Inputs> {
+    let (mut batches, mut rows) = (Vec::new(), Rows::default());
+    let (mut order, mut bars) = (Order::default(), KnownBars::default());
+    let inputs = |rows| match input {
+        Input::Ticks => Inputs::of_ticks(rows),
+        Input::Bars(interval) => Inputs::of_bars(interval, rows),
+    };
     for message in messages.iter() {
-        decode_known(symbols, &mut order, message, &mut rows);
+        match input {
+            Input::Ticks => decode_known(symbols, &mut order, message, &mut rows),
+            Input::Bars(interval) => bars.decode(symbols, interval, message, &mut rows),
+        }
         if rows.len() >= ROWS_AT_ONCE {
-            batches.push(std::mem::take(&mut rows));
+            batches.push(inputs(std::mem::take(&mut rows)));
         }
     }
-    batches.push(rows);
+    batches.push(inputs(rows));
     batches
+}
+
+/// What is remembered of the bars before the next one.
+#[derive(Default)]
+struct KnownBars {
+    /// By symbol, where its newest starts.
+    newest: Vec<f64>,
+    last: Option<Place>,
+}
+
+impl KnownBars {
+    /// Takes a message of `bars`. A bar that does not follow its symbol's newest is passed over: where an operator had
+    /// the engine start anew, they stand there again.
+    fn decode(
+        &mut self,
+        symbols: &Symbols,
+        interval: Interval,
+        message: MessageRef<'_>,
+        rows: &mut Rows,
+    ) {
+        let Ok(stored) = serde_json::from_slice::<StoredBar<'_>>(message.value) else {
+            return;
+        };
+        let Some(symbol) = symbols.find(&stored.symbol) else {
+            return;
+        };
+        self.newest.resize(symbols.names().len(), f64::NEG_INFINITY);
+        let newest = &mut self.newest[symbol as usize];
+        if stored.interval != interval || stored.open_time <= *newest {
+            return;
+        }
+        *newest = stored.open_time;
+        // Which line closed it is not known: each bar of a message gets a place of its own, in their order.
+        let offset = stored.offset;
+        let before = self.last.filter(|last| last.offset == offset);
+        let line = before.map_or(0, |last| last.line + 1);
+        let place = Place { offset, line };
+        self.last = Some(place);
+        let bar = Bar {
+            open_time: stored.open_time,
+            open: stored.open,
+            high: stored.high,
+            low: stored.low,
+            close: stored.close,
+            volume: stored.volume,
+            turnover: 0.0,
+            ticks: 0,
+        };
+        rows.push_bar(place, symbol, &bar, stored.open_time + interval.seconds());
+    }
 }
 
 fn decode_known(symbols: &Symbols, order: &mut Order, message: MessageRef<'_>, rows: &mut Rows) {

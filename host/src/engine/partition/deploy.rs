@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use super::{Partition, decode::known_rows};
 use crate::{
-    change::{StopReason, What},
+    change::{StopReason, Warmed, What},
     engine::{
         order::Symbols,
         rows::Place,
         sink::{Mode, Outputs, Sink},
         slot::Slot,
     },
-    log::{Messages, Offset},
+    log::Messages,
     plugin::Plugin,
     strategy::Strategy,
 };
 
 impl Partition {
-    /// Starts a strategy from the next message on, warmed up with messages that end right before it.
+    /// Starts a strategy from the next message on, warmed up with messages of `ticks` that end right before it, or of
+    /// `bars` where it reads these.
     ///
     /// On replay (`silent`) nothing is recorded: it was.
     pub fn start(
@@ -25,7 +26,7 @@ impl Partition {
         strategy: Arc<Strategy>,
         plugin: Arc<Plugin>,
         warm_up: &Messages,
-        warmed_from: Offset,
+        warmed: impl Into<Warmed>,
         silent: bool,
         out: &mut Outputs,
     ) {
@@ -46,7 +47,7 @@ impl Partition {
             self.position,
             What::Start {
                 definition,
-                warmed_from,
+                warmed: warmed.into(),
             },
         );
         let mut slot = Slot::start(strategy, plugin, self.position);
@@ -143,8 +144,9 @@ fn warm(slot: &mut Slot, partition: u32, symbols: &Symbols, messages: &Messages)
         out: &mut ignored,
     };
     let mut history = Vec::new();
-    for rows in known_rows(symbols, messages) {
-        slot.run(&rows, symbols, &history, &mut sink);
-        history.push(Arc::new(rows));
+    let input = slot.strategy().input;
+    for inputs in known_rows(symbols, messages, input) {
+        slot.run(&inputs, symbols, &history, &mut sink);
+        history.push(Arc::new(inputs));
     }
 }

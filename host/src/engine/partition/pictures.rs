@@ -232,7 +232,7 @@ impl Partition {
             offset: self.position,
             line: 0,
         };
-        let from = self.spare.first_place().unwrap_or(next);
+        let from = self.spare.ticks.first_place().unwrap_or(next);
         let mut sink = Sink {
             partition: self.number,
             append_ms: self.append_ms,

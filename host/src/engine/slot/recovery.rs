@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Slot;
 use crate::{
-    engine::{order::Symbols, rows::Rows, states::States},
+    engine::{inputs::Inputs, order::Symbols, rows::Rows, states::States},
     log::Offset,
     plugin::{ConfigureError, Failure},
 };
@@ -26,7 +26,7 @@ impl Slot {
     pub(in crate::engine) fn revive(
         &mut self,
         symbols: &Symbols,
-        history: &[Arc<Rows>],
+        history: &[Arc<Inputs>],
     ) -> Result<(), Failure> {
         if self.quarantined.is_some() {
             return Ok(());
@@ -54,7 +54,10 @@ impl Slot {
         if !self.base.shared.is_empty() {
             instance.restore_shared(&self.base.shared)?;
         }
-        for rows in history {
+        for inputs in history {
+            let Some(rows) = inputs.of(self.strategy.input) else {
+                continue;
+            };
             if rows
                 .first_place()
                 .is_none_or(|place| place.offset < self.base.offset)
@@ -129,7 +132,7 @@ impl Slot {
         rows: &Rows,
         upto: usize,
         symbols: &Symbols,
-        history: &[Arc<Rows>],
+        history: &[Arc<Inputs>],
     ) -> Result<(), Failure> {
         let back = self
             .revive(symbols, history)

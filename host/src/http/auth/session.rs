@@ -54,7 +54,8 @@ pub(in crate::http) async fn session(
     _: Query<NoParameters>,
     headers: HeaderMap,
 ) -> Json<SessionState> {
-    let token = token_of(&headers).and_then(|text| access.tokens.find(text));
+    let tokens = access.tokens.now();
+    let token = token_of(&headers).and_then(|text| tokens.find(text));
     Json(SessionState {
         name: token.map(|token| token.name.to_string()),
         scopes: token.map_or_else(Vec::new, |token| token.scopes.clone()),
@@ -76,7 +77,8 @@ pub(in crate::http) async fn begin_session(
     headers: HeaderMap,
     JsonBody(request): JsonBody<SessionRequest>,
 ) -> Result<Response, Problem> {
-    let Some(token) = access.tokens.find(request.token.as_bytes()) else {
+    let tokens = access.tokens.now();
+    let Some(token) = tokens.find(request.token.as_bytes()) else {
         return Err(unauthenticated("the token is not known here", true));
     };
     let info = SessionInfo {

@@ -81,8 +81,9 @@ impl Access {
             Some((address, _)) => address,
             None => host.rsplit_once(':').map_or(host, |(name, _)| name),
         };
+        // A name can be made to point here by whoever owns it; an address is what it is, whatever balancer has it.
         name.eq_ignore_ascii_case("localhost")
-            || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+            || name.parse::<IpAddr>().is_ok()
             || self
                 .hosts
                 .iter()
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_and_configured_names_are_ours_and_others_are_not() {
+    fn addresses_and_configured_names_are_ours_and_others_are_not() {
         let access = Access {
             hosts: vec!["wigwag.example".into()],
             ..Access::default()
@@ -106,6 +107,8 @@ mod tests {
             "127.0.0.1:5000",
             "[::1]:8080",
             "[::1]",
+            "10.0.0.1:8080",
+            "[2001:db8::1]:80",
             "Wigwag.example:80",
         ] {
             assert!(access.is_ours(ours), "{ours}");
@@ -114,7 +117,7 @@ mod tests {
             "",
             "evil.example",
             "localhost.evil.example",
-            "10.0.0.1:8080",
+            "10.0.0.1.evil.example:8080",
             "::1",
             "[::1",
         ] {

@@ -108,6 +108,11 @@ impl Tokens {
         (self, text)
     }
 
+    /// What they are called.
+    pub(in crate::http) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|token| &*token.name)
+    }
+
     /// Takes the same time whichever token it is, or none.
     pub(super) fn find(&self, text: &[u8]) -> Option<&Token> {
         let hash: [u8; 32] = Sha256::digest(text).into();
