@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     START,
-    market::LAST,
+    market::{LAST, SYMBOLS},
     process::{Service, answer, eventually},
     support::{self, tick},
 };
