@@ -230,7 +230,7 @@ pub(crate) fn strategy(id: &str, plugin: &Plugin) -> Arc<Strategy> {
     Arc::new(Strategy {
         id: id.to_owned(),
         values_interval_ms: DEFAULT_VALUES_INTERVAL_MS,
-        ..offline::strategy(plugin, plugin.description().defaults())
+        ..offline::strategy(plugin, plugin.description().defaults(), Input::Ticks)
     })
 }
 

@@ -11,7 +11,7 @@ use wigwag::{
     log::{Messages, Offset, Topic},
     offline,
     plugin::{BUILT_IN, Compiler, Digest, Limits, Plugin, Runtime},
-    strategy::Strategy,
+    strategy::{Input, Strategy},
 };
 
 /// A plugin that misbehaves as it is told.
@@ -60,7 +60,7 @@ pub(crate) fn strategy(id: &str, plugin_name: &str, params: Value) -> Arc<Strate
         .expect("acceptable parameters");
     Arc::new(Strategy {
         id: id.to_owned(),
-        ..offline::strategy(&plugin, params)
+        ..offline::strategy(&plugin, params, Input::Ticks)
     })
 }
 
