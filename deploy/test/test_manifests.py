@@ -112,8 +112,8 @@ class Manifests(unittest.TestCase):
 
     def test_the_programs_know_the_variables_and_options_that_they_are_given(self):
         known = {
-            "wigwag": set(re.findall(r"\[env: (\w+)=", self.serve)),
-            "wigwag-generator": set(re.findall(r"\[env: (\w+)=", self.generator)),
+            "wigwag": set(re.findall(r"\[env: (\w+)[=\]]", self.serve)),
+            "wigwag-generator": set(re.findall(r"\[env: (\w+)[=\]]", self.generator)),
         }
         options = set(re.findall(r"--([a-z-]+)", self.serve))
         self.assertIn("WIGWAG_LISTEN", known["wigwag"])

@@ -18,7 +18,7 @@ use std::{
 use wigwag::{
     offline,
     plugin::{BUILT_IN, Compiler, Limits, Plugin, Runtime},
-    strategy::{DEFAULT_VALUES_INTERVAL_MS, Strategy},
+    strategy::{DEFAULT_VALUES_INTERVAL_MS, Input, Strategy},
 };
 
 /// Whether the command line selects this benchmark: one of its words is a part of the name, or there is none.

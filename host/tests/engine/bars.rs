@@ -50,8 +50,8 @@ fn market(ticks: usize, failures: &[usize]) -> Vec<String> {
         );
     }
     for &second in failures {
-        for n in second * 10..second * 10 + 10 {
-            lines[n] = tick("S1", START + n as f64 * 0.1, 666.0);
+        for (n, line) in lines.iter_mut().enumerate().skip(second * 10).take(10) {
+            *line = tick("S1", START + n as f64 * 0.1, 666.0);
         }
     }
     lines

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use reqwest::Method;
 use serde_json::Value;
+use wigwag::{bars::Interval, signal::SignalBar};
 
-use crate::server::{Settings, refused, single};
+use crate::server::{Settings, Sketch, refused, single};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];
 
@@ -141,7 +142,13 @@ async fn the_signal_in_the_document_has_the_fields_of_a_signal() {
         .keys()
         .cloned()
         .collect();
-    let signal = serde_json::to_value(crate::server::Sketch::default().signal()).unwrap();
+    let mut signal = Sketch::default().signal();
+    // Written where there is one only.
+    signal.bar = Some(SignalBar {
+        interval: Interval::Minute,
+        open_time: 0.0,
+    });
+    let signal = serde_json::to_value(signal).unwrap();
     let written: BTreeSet<_> = signal.as_object().unwrap().keys().cloned().collect();
     assert_eq!(described, written);
     assert!(

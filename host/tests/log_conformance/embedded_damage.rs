@@ -81,7 +81,7 @@ fn a_file_of_another_schema_or_program_is_refused() {
         ("PRAGMA application_id = 7", ["another program's", "0x7"]),
         (
             "INSERT INTO settings VALUES ('topic quotes', 1)",
-            ["13 topics", "quotes"],
+            ["15 topics", "quotes"],
         ),
     ] {
         let directory = Directory::create();
