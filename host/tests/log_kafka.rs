@@ -640,19 +640,19 @@ fn an_owner_that_was_stopped_and_goes_on_repeats_nothing() {
     );
     zombie.wait().expect("the zombie ends");
 
-    // While the zombie was back the partition may have moved to it and again to us.
+    // While the zombie was back the partition may have moved to it and again to us; a lease is given once the one before
+    // is dropped.
+    let mut held = Some(lease);
     until("the third step", || {
-        match commit(
-            &mut *lease,
-            3,
-            vec![message(Topic::Signals, 0, "3 by the successor")],
-        ) {
+        let mut lease = held.take().unwrap_or_else(|| {
+            let mut lease = lease_of(&mut *member, 0);
+            assert_eq!(lease.fence().expect("fenced again"), Some(2));
+            lease
+        });
+        let appends = vec![message(Topic::Signals, 0, "3 by the successor")];
+        match commit(&mut *lease, 3, appends) {
             Ok(()) => Some(()),
-            Err(LogError::Lost { .. }) => {
-                lease = lease_of(&mut *member, 0);
-                assert_eq!(lease.fence().expect("fenced again"), Some(2));
-                None
-            }
+            Err(LogError::Lost { .. }) => None,
             Err(error) => panic!("{error}"),
         }
     });
