@@ -364,10 +364,9 @@ fn the_first_difference_is_named_with_both_records() {
 
     let (_, d, _) = forged(&|all| {
         let mut extra = all[AT].clone();
-        let forged = text(&extra)
-            .replace("ma-20", "own")
-            .replace("ema-20", "own");
-        extra.value = forged.replace("rsi-14", "own").into_bytes();
+        let signal: Value = serde_json::from_str(&text(&extra)).unwrap();
+        let strategy = signal["strategy"].as_str().unwrap();
+        extra.value = text(&extra).replace(strategy, "own").into_bytes();
         all.insert(AT, extra);
     });
     assert_eq!(

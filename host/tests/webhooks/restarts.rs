@@ -101,7 +101,9 @@ async fn what_is_due_and_what_is_dead_survives_a_restart() {
     .await;
     service.kill();
     let service = Service::start(folder.path(), &options).await;
-    assert_eq!(get(&service, &path).await["due"], due);
+    // What came while it was asked may have failed since.
+    let still = get(&service, &path).await["due"].as_u64().unwrap();
+    assert!(still >= due, "{still} are due of {due}");
     let off = json!({"url": receiver.url(), "strategies": [STRATEGY], "enabled": false});
     assert_eq!(service.put(&path, &off).await.0, 200);
     let dead = eventually("them to be dead", async || {
