@@ -155,6 +155,7 @@ async fn the_signal_in_the_document_has_the_fields_of_a_signal() {
         schema["properties"]["timestamp"]["description"]
             .as_str()
             .unwrap()
+            .to_lowercase()
             .contains("seconds")
     );
 }
