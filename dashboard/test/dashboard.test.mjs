@@ -246,7 +246,7 @@ step('by the keyboard alone one finds a symbol, its interval and the panels', as
   await eventually('the symbol above', async () => (await text('.quote h2')) === 'GOOGL');
   await page.getByRole('tab', { selected: true }).focus();
   await page.keyboard.press('ArrowLeft');
-  assert.equal(await page.evaluate(() => document.activeElement?.id), 'tab-plugins');
+  assert.equal(await page.evaluate(() => document.activeElement?.id), 'tab-webhooks');
 });
 
 step('it is light where that is wanted, and fits a phone', async () => {

@@ -83,7 +83,7 @@ function DeadLetters({ of, letters }: { of: WebhookInfo; letters: DeadLetter[] }
             <span title={instant(time)}>
               {cause}, after {attempts === 1 ? '1 attempt' : `${attempts} attempts`}
             </span>
-            <button type="button" aria-label={`Send ${signal} again`} onClick={() => resend(signal)}>
+            <button type="button" aria-label={`Send again ${signal}`} onClick={() => resend(signal)}>
               Send again
             </button>
           </li>
