@@ -217,8 +217,8 @@ impl Decisions {
     }
 }
 
-/// Whether a transaction was committed of which a partition has records up to `last_ms`. A producer that had to abort one
-/// begins no other, so that all before its newest were committed.
+/// Whether a transaction was committed of which a partition has records up to `last_ms`. All before the newest of a
+/// producer count as committed: after an abort it goes on only where a rebalance came across, with the same step.
 const fn committed(told: &Told, last_ms: i64) -> Option<bool> {
     match told.outcome {
         Outcome::Committed => Some(true),
