@@ -7,6 +7,7 @@ SHELL := bash
 WIGWAG := target/debug/wigwag
 GENERATOR := target/debug/wigwag-generator
 PLUGINS_DIR := target/plugins
+BUILD := cargo build --locked -p wigwag -p wigwag-generator
 
 .PHONY: help
 help: ## Lists these commands
@@ -18,7 +19,7 @@ target:
 
 .PHONY: build
 build: target ## Builds service, generator and the example plugin
-	cargo build --locked -p wigwag -p wigwag-generator
+	$(BUILD)
 	cargo build --locked -p wigwag-band --target wasm32-wasip2 --profile plugin --target-dir $(PLUGINS_DIR)
 	@cp $(PLUGINS_DIR)/wasm32-wasip2/plugin/wigwag_band.wasm $(PLUGINS_DIR)/band.wasm
 
@@ -49,11 +50,12 @@ dashboard/node_modules: dashboard/package-lock.json
 test: target ## Runs the tests; installs what they lack
 	@deploy/install-test-tools
 	cargo test --locked --workspace
-	@$(MAKE) test-dashboard test-deployment
+	@# As built by now; without what tests ask of dependencies, most of these would be built again.
+	@$(MAKE) BUILD="cargo build --locked --workspace --bins --tests" test-dashboard test-deployment
 
 .PHONY: test-deployment
 test-deployment: ## What is deployed to Kubernetes, without a cluster
-	cargo build --locked -p wigwag -p wigwag-generator
+	$(BUILD)
 	@deploy/check-manifests
 
 .PHONY: test-dashboard

@@ -3,6 +3,7 @@
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
+    time::Duration,
 };
 
 use wigwag::log::{Group, Lease, Log, Member, Topic, kafka::KafkaLog};
@@ -12,9 +13,30 @@ use super::{PARTITIONS, SHORT, broker, commit, lease_of, message, options, read_
 /// What each step writes to.
 const TOPICS: [Topic; 3] = [Topic::Signals, Topic::Values, Topic::Checkpoints];
 
+/// Longer than a step is tried: the next owner finds its transaction open, and aborts it.
+const LONGER_THAN_A_STEP: Duration = Duration::from_secs(11);
+
 /// A young broker takes its time between decision and markers: about every second end of one hits a transaction there.
 #[test]
 fn a_broker_that_is_killed_leaves_no_transaction_open() {
+    each_step_is_whole_after(|broker| {
+        broker.kill();
+        broker.resume();
+    });
+}
+
+/// One that ends in order still takes the next transaction while it writes no more markers, so that the undoing of that one
+/// would undo both.
+#[test]
+fn a_broker_that_ends_leaves_no_transaction_to_be_undone_with_the_next() {
+    each_step_is_whole_after(|broker| {
+        broker.stop();
+        thread::sleep(LONGER_THAN_A_STEP);
+        broker.resume();
+    });
+}
+
+fn each_step_is_whole_after(fault: impl Fn(&mut broker::Broker)) {
     let rounds = match std::env::var_os("WIGWAG_LONG_TESTS") {
         Some(_) => 8,
         None => 1,
@@ -41,8 +63,7 @@ fn a_broker_that_is_killed_leaves_no_transaction_open() {
                 };
                 all(round).then_some(())
             });
-            broker.kill();
-            broker.resume();
+            fault(&mut broker);
             back.store(true, Ordering::Relaxed);
         });
         for (partition, count) in (0..).zip(&acknowledged) {
@@ -66,13 +87,15 @@ fn a_broker_that_is_killed_leaves_no_transaction_open() {
 
 /// Commits step after step until `end`, or until one is refused; `count` is how many were acknowledged.
 fn commit_until(end: &AtomicBool, lease: &mut dyn Lease, count: &AtomicU64) {
-    if lease.fence().is_err() {
+    if let Err(error) = lease.fence() {
+        println!("fence: {error}");
         return;
     }
     while !end.load(Ordering::Relaxed) {
         let step = count.load(Ordering::Relaxed);
         let appends = TOPICS.map(|topic| message(topic, lease.partition(), &step.to_string()));
-        if commit(lease, step + 1, appends.into()).is_err() {
+        if let Err(error) = commit(lease, step + 1, appends.into()) {
+            println!("step {step}: {error}");
             return;
         }
         count.store(step + 1, Ordering::Relaxed);

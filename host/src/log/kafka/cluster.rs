@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use tracing::{debug, warn};
 
-use super::{Options, hanging::Decisions};
+use super::{Options, hanging::Decisions, wire::Lines};
 use crate::log::{Bounds, Group, LogError, Offset, Topic};
 
 /// How long a question to the cluster may take.
@@ -57,7 +57,8 @@ pub(super) struct Cluster {
     options: Options,
     names: [String; Topic::ALL.len()],
     health: Arc<Health>,
-    decisions: Arc<Decisions>,
+    decisions: Decisions,
+    lines: Lines,
     /// For questions only: assigned to nothing. It reads uncommitted, so that an end is the high watermark and
     /// not the last stable offset.
     asking: BaseConsumer<Plain>,
@@ -84,7 +85,8 @@ impl Cluster {
             options,
             names,
             health,
-            decisions: Arc::default(),
+            decisions: Decisions::default(),
+            lines: Lines::default(),
             asking,
         })
     }
@@ -97,8 +99,12 @@ impl Cluster {
         &self.health
     }
 
-    pub(super) const fn decisions(&self) -> &Arc<Decisions> {
+    pub(super) const fn decisions(&self) -> &Decisions {
         &self.decisions
+    }
+
+    pub(super) const fn lines(&self) -> &Lines {
+        &self.lines
     }
 
     /// A topic's name on the cluster.

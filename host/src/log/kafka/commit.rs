@@ -120,10 +120,9 @@ impl Committer {
     }
 
     /// Commits what is ordered, until released, dropped by the lease, or a step fails.
-    pub(super) fn run(self, orders: &Receiver<Order>, outcomes: &Sender<Result<(), LogError>>) {
+    pub(super) fn run(mut self, orders: &Receiver<Order>, outcomes: &Sender<Result<(), LogError>>) {
         while let Ok(Order::Commit(step)) = orders.recv() {
-            let began = Instant::now();
-            let outcome = (self.commit(&step)).and_then(|()| self.transactions.look_after(began));
+            let outcome = (self.commit(&step)).and_then(|()| self.transactions.settle());
             let failed = outcome.is_err();
             // Nobody listens where the lease was dropped meanwhile.
             let _ = outcomes.send(outcome);
@@ -133,7 +132,7 @@ impl Committer {
         }
     }
 
-    fn commit(&self, step: &Step) -> Result<(), LogError> {
+    fn commit(&mut self, step: &Step) -> Result<(), LogError> {
         let deadline = Instant::now() + COMMIT_LIMIT;
         loop {
             let position = |producer: &BaseProducer<Deliveries>| {

@@ -3,12 +3,18 @@
 //! Kafka 4.3.1 takes a partition without leader for one that was deleted (`KRaftMetadataCache.getPartitionLeaderEndpoint`,
 //! of which `TransactionMarkerChannelManager` thinks so). A transaction that is decided while the last broker with its partitions
 //! goes or comes back is then written down as complete without a marker anywhere: its readers, and the position of its
-//! group, wait for ever. What was decided is known to the coordinator until the next producer is initialised, so it is
-//! asked before that; what is open afterwards hangs, and gets the marker of that decision.
+//! group, wait for ever. Worse, the producer's next transaction joins it in these partitions, and where that one is
+//! aborted, its marker undoes both.
+//!
+//! So nothing is written before all that the transaction before wrote is seen to be closed. What was decided is known to the
+//! coordinator until the next producer is initialised, so it is asked before that; what is open afterwards hangs, and gets the
+//! marker of that decision.
 
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use kafka_protocol::messages::{
@@ -22,6 +28,7 @@ use tracing::{debug, warn};
 
 use super::{
     Options,
+    cluster::Cluster,
     wire::{self, Address, Failure},
 };
 
@@ -29,16 +36,24 @@ use super::{
 const POSITIONS: &str = "__consumer_offsets";
 /// The coordinator knows no such id: it was never initialised, or has expired.
 const UNKNOWN_ID: i16 = 105;
+/// The asker may not read the topic; whether something is open there stays unknown.
+const NOT_ALLOWED: i16 = 29;
 /// "None", where an offset is given of an open transaction.
 const NONE: i64 = -1;
+/// How long markers may be on their way before the coordinator is asked whether it still sends them.
+const MARKER_TIME: Duration = Duration::from_millis(300);
+/// Between two looks at markers that are on their way.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// After a failed question.
+const AGAIN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// What a coordinator says of the newest transaction of an id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Told {
-    producer: i64,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    producer: Producer,
     outcome: Outcome,
-    /// When it began, in milliseconds since the epoch, by the brokers' clock.
-    start_ms: i64,
+    /// No marker is on its way any more.
+    is_complete: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +65,25 @@ enum Outcome {
     Unknown,
 }
 
+/// One initialised producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Producer {
+    id: i64,
+    epoch: i32,
+}
+
+impl Producer {
+    /// Whether what is open in a partition was left by a producer that this one follows.
+    fn follows(self, told: &Told, state: &ProducerState) -> bool {
+        let is_old = state.producer_epoch < self.epoch || told.producer.id != self.id;
+        state.producer_id.0 == told.producer.id && is_old
+    }
+
+    fn has(self, state: &ProducerState) -> bool {
+        state.producer_id.0 == self.id && state.producer_epoch == self.epoch
+    }
+}
+
 /// What the transactions of an id write to.
 #[derive(Clone, Debug)]
 pub(super) struct Writes {
@@ -59,13 +93,15 @@ pub(super) struct Writes {
     pub(super) group: Option<String>,
 }
 
-/// Looks for hanging transactions of one transactional id.
-pub(super) struct Hanging {
-    brokers: String,
+/// Sees to it that the transactions of one transactional id end.
+pub(super) struct Endings {
+    cluster: Arc<Cluster>,
     id: String,
     writes: Writes,
-    told: Option<Told>,
-    decisions: Arc<Decisions>,
+    /// Whose transactions they are, once that is known.
+    producer: Option<Producer>,
+    /// What is written to, by the broker that leads it, as long as no broker denies it.
+    leaders: Option<BTreeMap<Address, Written>>,
 }
 
 /// What coordinators said of ids whose partitions were not looked through since. An initialisation that succeeded makes them
@@ -73,72 +109,199 @@ pub(super) struct Hanging {
 #[derive(Default)]
 pub(super) struct Decisions(Mutex<HashMap<String, Told>>);
 
-impl Hanging {
-    /// Asks what became of the newest transaction of `id`; to be done before a producer is initialised. None where brokers are
-    /// spoken to in a way that `wire` does not know, or give no answer.
-    pub(super) fn ask(
-        options: &Options,
-        decisions: &Arc<Decisions>,
-        id: &str,
-        writes: &Writes,
-    ) -> Option<Self> {
-        if !plain(options) {
-            return None;
-        }
-        let told = match ask(&options.brokers, id) {
-            Ok(told) => decisions.newest(id, told),
-            Err(error) => {
-                debug!(id, error, "the transaction coordinator was not asked");
-                return None;
-            }
-        };
-        Some(Self {
-            brokers: options.brokers.clone(),
+impl Endings {
+    /// None where brokers are spoken to in a way that `wire` does not know.
+    pub(super) fn new(cluster: &Arc<Cluster>, id: &str, writes: Writes) -> Option<Self> {
+        plain(cluster.options()).then(|| Self {
+            cluster: Arc::clone(cluster),
             id: id.to_owned(),
-            writes: writes.clone(),
-            told,
-            decisions: Arc::clone(decisions),
+            writes,
+            producer: None,
+            leaders: None,
         })
     }
 
-    /// Ends what is open; to be done after a producer was initialised, or between two transactions of one.
+    /// What became of the newest transaction; to be asked before a producer is initialised. None where the coordinator knows
+    /// no such id.
+    pub(super) fn before(&self) -> Result<Option<Told>, Failure> {
+        let told = self.ask()?;
+        Ok(told.map(|told| self.cluster.decisions().newest(&self.id, told)))
+    }
+
+    /// Ends what earlier producers left open; to be done once a producer is initialised.
     ///
     /// # Errors
-    /// Where a partition's leader does not answer, and where something hangs of which it is not known whether it
-    /// was committed.
-    pub(super) fn end(self) -> Result<(), Failure> {
-        let Some(told) = &self.told else {
-            return Ok(());
-        };
-        for (leader, topics) in self.leaders()? {
-            let open = open(&leader, topics, told.producer)?;
-            for (committed, places) in self.decide(told, open)? {
-                mark(&leader, committed, told.producer, &places)?;
-                for place in &places {
-                    warn!(
-                        id = self.id,
-                        topic = place.topic,
-                        partition = place.partition,
-                        offset = place.state.current_txn_start_offset,
-                        committed,
-                        "a transaction that its broker left open is ended"
-                    );
-                }
-            }
+    /// Where a broker does not answer, and where something hangs of which it is not known whether it was committed.
+    pub(super) fn take_over(&mut self, before: Option<Told>) -> Result<(), Failure> {
+        let now = self.ask()?.ok_or("the coordinator knows no producer")?;
+        self.producer = Some(now.producer);
+        if let Some(before) = before {
+            let open = self.open(|state| now.producer.follows(&before, state))?;
+            self.end(&before, open)?;
         }
-        self.decisions.forget(&self.id);
+        self.cluster.decisions().forget(&self.id);
         Ok(())
     }
 
-    /// What was written to, by the broker that leads it.
-    fn leaders(&self) -> Result<BTreeMap<Address, Written>, Failure> {
+    /// Waits until all that the newest transaction wrote is closed, and ends what its brokers leave open; to be done
+    /// before the next one begins.
+    ///
+    /// # Errors
+    /// Where it is not closed by the deadline.
+    pub(super) fn settle(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let Some(producer) = self.producer else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        loop {
+            let looked = self.open(|state| producer.has(state));
+            let (failure, pause) = match looked {
+                Ok(open) if open.is_empty() => return Ok(()),
+                Ok(_) if began.elapsed() < MARKER_TIME => {
+                    ("markers are on their way".to_owned(), LOOK_INTERVAL)
+                }
+                Ok(open) => match self.end_owed(producer, open) {
+                    Ok(()) => ("markers were written".to_owned(), LOOK_INTERVAL),
+                    Err(failure) => (failure, AGAIN_INTERVAL),
+                },
+                Err(failure) => (failure, AGAIN_INTERVAL),
+            };
+            if Instant::now() >= deadline {
+                return Err(failure);
+            }
+            thread::sleep(pause);
+        }
+    }
+
+    /// Ends what is open of our own newest transaction, where its coordinator thinks it complete.
+    fn end_owed(&self, producer: Producer, open: Vec<Open>) -> Result<(), Failure> {
+        let told = (self.ask()?).filter(|told| told.producer == producer && told.is_complete);
+        match told {
+            Some(told) => self.end(&told, open),
+            None => Err("its transaction is not complete".to_owned()),
+        }
+    }
+
+    /// Writes the markers that a coordinator owes.
+    fn end(&self, told: &Told, open: Vec<Open>) -> Result<(), Failure> {
+        for place in open {
+            let offset = place.state.current_txn_start_offset;
+            let committed = match told.outcome {
+                Outcome::Committed => true,
+                Outcome::Aborted => false,
+                Outcome::Unknown => {
+                    return Err(format!(
+                        "{}/{}: a transaction of \"{}\" (producer {}) is open at offset {offset}, and its coordinator does not know \
+                         any more whether it was committed; end it by kafka-transactions.sh",
+                        place.topic, place.partition, self.id, told.producer.id,
+                    ));
+                }
+            };
+            self.mark(&place, committed)?;
+            warn!(
+                id = self.id,
+                topic = place.topic,
+                partition = place.partition,
+                offset,
+                committed,
+                "a transaction that its broker left open is ended"
+            );
+        }
+        Ok(())
+    }
+
+    fn ask(&self) -> Result<Option<Told>, Failure> {
+        let lines = self.cluster.lines();
+        let coordinator = lines.coordinator(&self.cluster.options().brokers, &self.id)?;
+        let request = DescribeTransactionsRequest::default()
+            .with_transactional_ids(vec![TransactionalId(wire::text(&self.id))]);
+        let answer = lines.ask(&coordinator, &request, 0)?;
+        let state = answer
+            .transaction_states
+            .first()
+            .ok_or("an answer without a transaction")?;
+        let name = state.transaction_state.as_str();
+        let outcome = match (state.error_code, name) {
+            (UNKNOWN_ID, _) => return Ok(None),
+            (0, "PrepareCommit" | "CompleteCommit") => Outcome::Committed,
+            (0, "Ongoing" | "PrepareAbort" | "PrepareEpochFence" | "CompleteAbort") => {
+                Outcome::Aborted
+            }
+            (0, _) => Outcome::Unknown,
+            (code, _) => return Err(format!("transaction of \"{}\": code {code}", self.id)),
+        };
+        Ok(Some(Told {
+            producer: Producer {
+                id: state.producer_id.0,
+                epoch: state.producer_epoch.into(),
+            },
+            outcome,
+            is_complete: name.starts_with("Complete"),
+        }))
+    }
+
+    /// What is open in the partitions that are written to, of producers that are `wanted`.
+    fn open(&mut self, wanted: impl Fn(&ProducerState) -> bool) -> Result<Vec<Open>, Failure> {
+        let leaders = match self.leaders.take() {
+            Some(leaders) => leaders,
+            None => self.find_leaders()?,
+        };
+        let mut found = Vec::new();
+        for (leader, topics) in &leaders {
+            self.open_at(leader, topics, &wanted, &mut found)?;
+        }
+        self.leaders = Some(leaders);
+        Ok(found)
+    }
+
+    fn open_at(
+        &self,
+        leader: &str,
+        topics: &Written,
+        wanted: impl Fn(&ProducerState) -> bool,
+        found: &mut Vec<Open>,
+    ) -> Result<(), Failure> {
+        let topics = topics.iter().map(|(name, partitions)| {
+            TopicRequest::default()
+                .with_name(TopicName(wire::text(name)))
+                .with_partition_indexes(partitions.clone())
+        });
+        let request = DescribeProducersRequest::default().with_topics(topics.collect());
+        let answer = self.cluster.lines().ask(leader, &request, 0)?;
+        for topic in answer.topics {
+            let name = topic.name.0.to_string();
+            for answered in topic.partitions {
+                let partition = answered.partition_index;
+                match answered.error_code {
+                    0 => {}
+                    NOT_ALLOWED => {
+                        debug!(name, partition, "its producers may not be asked for");
+                        continue;
+                    }
+                    code => return Err(format!("producers of {name}/{partition}: code {code}")),
+                }
+                let open = (answered.active_producers.into_iter())
+                    .filter(|state| state.current_txn_start_offset > NONE && wanted(state));
+                found.extend(open.map(|state| Open {
+                    leader: leader.to_owned(),
+                    topic: name.clone(),
+                    partition,
+                    state,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    fn find_leaders(&self) -> Result<BTreeMap<Address, Written>, Failure> {
         let Writes { topics, group } = &self.writes;
         let names: Vec<_> = topics
             .iter()
             .map(|(topic, _)| topic.clone())
             .chain(group.as_ref().map(|_| POSITIONS.to_owned()))
             .collect();
-        let metadata = wire::metadata(&self.brokers, &names)?;
+        let cluster = &self.cluster;
+        let metadata = (cluster.lines()).metadata(&cluster.options().brokers, &names)?;
         let brokers: HashMap<_, _> = metadata
             .brokers
             .iter()
@@ -174,39 +337,46 @@ impl Hanging {
         Ok(leaders)
     }
 
-    fn decide(&self, told: &Told, open: Vec<Open>) -> Result<BTreeMap<bool, Vec<Open>>, Failure> {
-        let mut decided: BTreeMap<bool, Vec<Open>> = BTreeMap::new();
-        for open in open {
-            let committed = committed(told, open.state.last_timestamp).ok_or_else(|| {
-                format!(
-                    "{}/{}: a transaction of \"{}\" (producer {}) is open at offset {}, and its coordinator does not know any more \
-                     whether it was committed; end it by kafka-transactions.sh",
-                    open.topic,
-                    open.partition,
-                    self.id,
-                    told.producer,
-                    open.state.current_txn_start_offset
-                )
-            })?;
-            decided.entry(committed).or_default().push(open);
+    fn mark(&self, place: &Open, committed: bool) -> Result<(), Failure> {
+        let marker = WritableTxnMarker::default()
+            .with_producer_id(place.state.producer_id)
+            .with_producer_epoch(i16::try_from(place.state.producer_epoch).unwrap_or(i16::MAX))
+            .with_transaction_result(committed)
+            .with_coordinator_epoch(place.state.coordinator_epoch.max(0))
+            .with_topics(vec![
+                WritableTxnMarkerTopic::default()
+                    .with_name(TopicName(wire::text(&place.topic)))
+                    .with_partition_indexes(vec![place.partition]),
+            ]);
+        let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
+        let answer = self.cluster.lines().ask(&place.leader, &request, 1)?;
+        let results = (answer.markers.iter())
+            .flat_map(|marker| &marker.topics)
+            .flat_map(|topic| &topic.partitions);
+        for result in results {
+            if result.error_code != 0 {
+                return Err(format!(
+                    "marker in {}/{}: code {}",
+                    place.topic, place.partition, result.error_code
+                ));
+            }
         }
-        Ok(decided)
+        Ok(())
     }
 }
 
 impl Decisions {
     /// What is known of `id`: what was told now, unless that is less than what was told before.
-    fn newest(&self, id: &str, told: Option<Told>) -> Option<Told> {
+    fn newest(&self, id: &str, told: Told) -> Told {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = told?;
         if told.outcome == Outcome::Unknown
             && let Some(before) = known.get(id)
-            && before.producer == told.producer
+            && before.producer.id == told.producer.id
         {
-            return Some(before.clone());
+            return *before;
         }
-        known.insert(id.to_owned(), told.clone());
-        Some(told)
+        known.insert(id.to_owned(), told);
+        told
     }
 
     fn forget(&self, id: &str) {
@@ -214,16 +384,6 @@ impl Decisions {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(id);
-    }
-}
-
-/// Whether a transaction was committed of which a partition has records up to `last_ms`. All before the newest of a
-/// producer count as committed: after an abort it goes on only where a rebalance came across, with the same step.
-const fn committed(told: &Told, last_ms: i64) -> Option<bool> {
-    match told.outcome {
-        Outcome::Committed => Some(true),
-        Outcome::Aborted => Some(last_ms < told.start_ms),
-        Outcome::Unknown => None,
     }
 }
 
@@ -241,6 +401,7 @@ type Written = BTreeMap<String, Vec<i32>>;
 
 /// A partition with an open transaction.
 struct Open {
+    leader: Address,
     topic: String,
     partition: i32,
     state: ProducerState,
@@ -254,126 +415,53 @@ fn plain(options: &Options) -> bool {
         .is_none_or(|(_, value)| value.eq_ignore_ascii_case("plaintext"))
 }
 
-fn ask(brokers: &str, id: &str) -> Result<Option<Told>, Failure> {
-    let coordinator = wire::coordinator(brokers, id)?;
-    let request = DescribeTransactionsRequest::default()
-        .with_transactional_ids(vec![TransactionalId(wire::text(id))]);
-    let answer = wire::ask(&coordinator, &request, 0)?;
-    let state = answer
-        .transaction_states
-        .first()
-        .ok_or("an answer without a transaction")?;
-    let outcome = match (state.error_code, state.transaction_state.as_str()) {
-        (UNKNOWN_ID, _) => return Ok(None),
-        (0, "PrepareCommit" | "CompleteCommit") => Outcome::Committed,
-        (0, "Ongoing" | "PrepareAbort" | "PrepareEpochFence" | "CompleteAbort") => Outcome::Aborted,
-        (0, _) => Outcome::Unknown,
-        (code, _) => return Err(format!("transaction of \"{id}\": code {code}")),
-    };
-    Ok(Some(Told {
-        producer: state.producer_id.0,
-        outcome,
-        start_ms: state.transaction_start_time_ms,
-    }))
-}
-
-/// What `producer` has open in partitions that a broker leads.
-fn open(leader: &str, topics: Written, producer: i64) -> Result<Vec<Open>, Failure> {
-    let topics = topics.into_iter().map(|(name, partitions)| {
-        TopicRequest::default()
-            .with_name(TopicName(wire::text(&name)))
-            .with_partition_indexes(partitions)
-    });
-    let request = DescribeProducersRequest::default().with_topics(topics.collect());
-    let answer = wire::ask(leader, &request, 0)?;
-    let mut found = Vec::new();
-    for topic in answer.topics {
-        for partition in topic.partitions {
-            let (topic, number) = (topic.name.0.to_string(), partition.partition_index);
-            if partition.error_code != 0 {
-                let code = partition.error_code;
-                return Err(format!("producers of {topic}/{number}: code {code}"));
-            }
-            let open = partition.active_producers.into_iter().find(|state| {
-                state.producer_id.0 == producer && state.current_txn_start_offset > NONE
-            });
-            found.extend(open.map(|state| Open {
-                topic,
-                partition: number,
-                state,
-            }));
-        }
-    }
-    Ok(found)
-}
-
-/// Writes the markers that the coordinator owed.
-fn mark(leader: &str, committed: bool, producer: i64, places: &[Open]) -> Result<(), Failure> {
-    let markers = places.iter().map(|place| {
-        WritableTxnMarker::default()
-            .with_producer_id(producer.into())
-            .with_producer_epoch(i16::try_from(place.state.producer_epoch).unwrap_or(i16::MAX))
-            .with_transaction_result(committed)
-            .with_coordinator_epoch(place.state.coordinator_epoch.max(0))
-            .with_topics(vec![
-                WritableTxnMarkerTopic::default()
-                    .with_name(TopicName(wire::text(&place.topic)))
-                    .with_partition_indexes(vec![place.partition]),
-            ])
-    });
-    // One request a marker: the answer to several of one producer does not tell them apart.
-    for marker in markers {
-        let request = WriteTxnMarkersRequest::default().with_markers(vec![marker]);
-        let answer = wire::ask(leader, &request, 1)?;
-        let results = answer.markers.iter().flat_map(|marker| &marker.topics);
-        for (topic, result) in
-            results.flat_map(|topic| topic.partitions.iter().map(move |result| (topic, result)))
-        {
-            if result.error_code != 0 {
-                return Err(format!(
-                    "marker in {}/{}: code {}",
-                    topic.name.0, result.partition_index, result.error_code
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const fn told(outcome: Outcome) -> Told {
         Told {
-            producer: 7,
+            producer: Producer { id: 7, epoch: 3 },
             outcome,
-            start_ms: 1_000,
+            is_complete: true,
         }
     }
 
+    fn state(id: i64, epoch: i32) -> ProducerState {
+        ProducerState::default()
+            .with_producer_id(id.into())
+            .with_producer_epoch(epoch)
+    }
+
     #[test]
-    fn the_decision_on_the_newest_transaction_holds_for_its_records_only() {
-        assert_eq!(committed(&told(Outcome::Committed), 1_000), Some(true));
-        assert_eq!(committed(&told(Outcome::Aborted), 1_000), Some(false));
-        assert_eq!(committed(&told(Outcome::Aborted), 999), Some(true));
-        assert_eq!(committed(&told(Outcome::Unknown), 1_000), None);
+    fn a_producer_ends_what_those_before_it_left_and_nothing_of_those_after() {
+        let ours = Producer { id: 7, epoch: 4 };
+        let before = told(Outcome::Committed);
+        assert!(ours.follows(&before, &state(7, 3)));
+        assert!(!ours.follows(&before, &state(7, 4)), "it is its own");
+        assert!(!ours.follows(&before, &state(7, 5)), "it was shut out");
+        assert!(!ours.follows(&before, &state(8, 3)), "it is another's");
+        // After 32,767 epochs an id is given up for another one.
+        let ours = Producer { id: 9, epoch: 0 };
+        assert!(ours.follows(&before, &state(7, 3)));
+
+        assert!(ours.has(&state(9, 0)));
+        assert!(!ours.has(&state(9, 1)), "it was shut out");
     }
 
     #[test]
     fn what_was_told_before_an_initialisation_is_kept_until_the_partitions_were_looked_through() {
         let decisions = Decisions::default();
-        let decided = Some(told(Outcome::Committed));
-        assert_eq!(decisions.newest("a", decided.clone()), decided);
+        let decided = told(Outcome::Committed);
+        assert_eq!(decisions.newest("a", decided), decided);
+        let unknown = told(Outcome::Unknown);
         assert_eq!(
-            decisions.newest("a", Some(told(Outcome::Unknown))),
+            decisions.newest("a", unknown),
             decided,
             "the producer was initialised since"
         );
         decisions.forget("a");
-        let unknown = Some(told(Outcome::Unknown));
-        assert_eq!(decisions.newest("a", unknown.clone()), unknown);
-        assert_eq!(decisions.newest("b", None), None);
+        assert_eq!(decisions.newest("a", unknown), unknown);
     }
 
     #[test]

@@ -41,11 +41,10 @@ impl SoleWriter for Sole {
         for append in &appends {
             appender::check(&self.cluster, append)?;
         }
-        let began = Instant::now();
-        let deadline = began + COMMIT_LIMIT;
+        let deadline = Instant::now() + COMMIT_LIMIT;
         let attempted = self.transactions.attempt(&appends, deadline, |_| Ok(()));
         let Err(fault) = attempted else {
-            return self.transactions.look_after(began);
+            return self.transactions.settle();
         };
         let aborted = !fault.fatal && self.transactions.abort();
         if !fault.at_commit && (fault.lost || self.transactions.is_shut_out()) {

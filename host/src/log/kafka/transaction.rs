@@ -19,7 +19,8 @@ use tracing::debug;
 use super::{
     appender::record,
     cluster::{Cluster, Health, MAX_MESSAGE_BYTES},
-    hanging::{Hanging, Writes},
+    hanging::{Endings, Writes},
+    wire::Failure,
 };
 use crate::log::{Append, LogError, Topic};
 
@@ -27,10 +28,10 @@ use crate::log::{Append, LogError, Topic};
 const FENCE_LIMIT: Duration = Duration::from_secs(30);
 /// How long one look at that takes, between which it may turn out that the place is gone.
 const FENCE_SLICE: Duration = Duration::from_millis(100);
+/// Between two questions to brokers that do not answer.
+const ASK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long a transaction may take.
 pub(super) const COMMIT_LIMIT: Duration = Duration::from_secs(10);
-/// One that took longer may have gone on across a broker's restart.
-const SLOW_COMMIT: Duration = Duration::from_secs(2);
 /// How long undoing it may take.
 const ABORT_LIMIT: Duration = Duration::from_secs(3);
 /// The broker aborts what is open for so long: readers wait no longer for a dead member without successor.
@@ -55,9 +56,9 @@ pub(super) struct Transactions {
     cluster: Arc<Cluster>,
     /// What it is about, in errors.
     place: (Topic, u32),
-    id: String,
-    writes: Writes,
     producer: BaseProducer<Deliveries>,
+    /// None where nothing is known of what brokers leave open.
+    endings: Option<Endings>,
 }
 
 impl Transactions {
@@ -91,69 +92,84 @@ impl Transactions {
             failed: Mutex::new(None),
         };
         let producer = cluster.create(config, deliveries)?;
-        let transactions = Self {
+        let mut endings = Endings::new(&cluster, &id, writes);
+        let mut transactions = Self {
             cluster,
             place,
-            id,
-            writes,
             producer,
+            endings: None,
         };
-        let hanging = thread::scope(|scope| {
-            let hanging = scope.spawn(|| transactions.hanging());
-            // Where no broker is connected yet, as in a client that is new, the search for the coordinator begins half a
-            // second later (`rd_kafka_txn_coord_query` in rdkafka_txnmgr.c). An answer to any question is a connection;
-            // without one the search says what is wrong.
-            let name = transactions.cluster.name(place.0);
-            let client = transactions.producer.client();
-            let _ = client.fetch_metadata(Some(name), FENCE_SLICE);
-            hanging.join().unwrap_or_default()
-        });
         let deadline = Instant::now() + FENCE_LIMIT;
+        // Without an answer nothing may be initialised: that makes the coordinator forget what it was asked.
+        let before = thread::scope(|scope| {
+            scope.spawn(|| transactions.connect());
+            match &endings {
+                Some(endings) => transactions.patiently(deadline, &is_ours, || endings.before()),
+                None => Ok(None),
+            }
+        })?;
+        transactions.initialise(&id, deadline, &is_ours)?;
+        if let Some(endings) = &mut endings {
+            transactions.patiently(deadline, &is_ours, || endings.take_over(before))?;
+        }
+        transactions.endings = endings;
+        Ok(transactions)
+    }
+
+    /// Where no broker is connected yet, as in a client that is new, the search for the coordinator begins half a second
+    /// later (`rd_kafka_txn_coord_query` in rdkafka_txnmgr.c). An answer to any question is a connection; without one
+    /// the search says what is wrong.
+    fn connect(&self) {
+        let name = self.cluster.name(self.place.0);
+        let client = self.producer.client();
+        let _ = client.fetch_metadata(Some(name), FENCE_SLICE);
+    }
+
+    /// Asks brokers until they answer, as long as the place is ours.
+    fn patiently<T>(
+        &self,
+        deadline: Instant,
+        is_ours: impl Fn() -> bool,
+        mut ask: impl FnMut() -> Result<T, Failure>,
+    ) -> Result<T, LogError> {
         loop {
-            match transactions.producer.init_transactions(FENCE_SLICE) {
-                _ if !is_ours() => {
-                    return Err(transactions.lost("it moved while it was fenced"));
-                }
-                Ok(()) => break,
+            match ask() {
+                Ok(answer) => return Ok(answer),
+                Err(_) if !is_ours() => return Err(self.lost("it moved while it was fenced")),
+                Err(_) if Instant::now() < deadline => thread::sleep(ASK_INTERVAL),
+                Err(error) => return Err(self.unavailable(&left_open(&error))),
+            }
+        }
+    }
+
+    fn initialise(
+        &self,
+        id: &str,
+        deadline: Instant,
+        is_ours: impl Fn() -> bool,
+    ) -> Result<(), LogError> {
+        loop {
+            match self.producer.init_transactions(FENCE_SLICE) {
+                _ if !is_ours() => return Err(self.lost("it moved while it was fenced")),
+                Ok(()) => return Ok(()),
                 // The same call goes on where the time ended it.
                 Err(error) if retriable(&error) && Instant::now() < deadline => {}
                 Err(error) => {
-                    let told = transactions.cluster.health().told(&error);
-                    return Err(transactions.unavailable(&format!(
-                        "initialising transactional id \"{}\" within {} s: {told}",
-                        transactions.id,
+                    let told = self.cluster.health().told(&error);
+                    return Err(self.unavailable(&format!(
+                        "initialising transactional id \"{id}\" within {} s: {told}",
                         FENCE_LIMIT.as_secs()
                     )));
                 }
             }
         }
-        transactions.end(hanging)?;
-        Ok(transactions)
     }
 
-    /// To be called after a transaction that began then: where a broker may have come back meanwhile, ends what it left open.
-    pub(super) fn look_after(&self, began: Instant) -> Result<(), LogError> {
-        match began.elapsed() < SLOW_COMMIT {
-            true => Ok(()),
-            false => self.end(self.hanging()),
-        }
-    }
-
-    /// Asks what became of the newest transaction of this id.
-    fn hanging(&self) -> Option<Hanging> {
-        let cluster = &self.cluster;
-        Hanging::ask(
-            cluster.options(),
-            cluster.decisions(),
-            &self.id,
-            &self.writes,
-        )
-    }
-
-    fn end(&self, hanging: Option<Hanging>) -> Result<(), LogError> {
-        hanging.map_or(Ok(()), Hanging::end).map_err(|error| {
-            self.unavailable(&format!("looking for transactions that hang: {error}"))
-        })
+    /// To be called after a transaction, before the next: ends what brokers left open of it.
+    pub(super) fn settle(&mut self) -> Result<(), LogError> {
+        let deadline = Instant::now() + COMMIT_LIMIT;
+        let settled = (self.endings.as_mut()).map_or(Ok(()), |endings| endings.settle(deadline));
+        settled.map_err(|error| self.unavailable(&left_open(&error)))
     }
 
     /// One transaction: what comes `first`, and these messages.
@@ -206,7 +222,7 @@ impl Transactions {
     }
 
     /// Whether the transaction in hand is undone for certain.
-    pub(super) fn abort(&self) -> bool {
+    pub(super) fn abort(&mut self) -> bool {
         let deadline = Instant::now() + ABORT_LIMIT;
         self.producer
             .purge(PurgeConfig::default().queue().inflight());
@@ -218,7 +234,7 @@ impl Transactions {
             let (topic, partition) = self.place;
             debug!(%topic, partition, %error, "abort");
         }
-        result.is_ok()
+        result.is_ok() && self.settle().is_ok()
     }
 
     pub(super) fn fault(&self, what: &str, error: &KafkaError) -> Fault {
@@ -283,6 +299,10 @@ impl Transactions {
         };
         self.producer.poll(Duration::ZERO);
     }
+}
+
+fn left_open(error: &str) -> String {
+    format!("looking for what transactions left open: {error}")
 }
 
 /// Repeats a call that the client says may be repeated.
