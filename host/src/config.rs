@@ -182,6 +182,10 @@ pub struct ServeOptions {
     #[arg(long, value_name = "MS", env = "WIGWAG_CHECKPOINT_INTERVAL", default_value = "10000", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
     pub checkpoint_interval: u64,
 
+    /// The least time between two steps of a partition, in milliseconds: more makes signals later by up to this, and commits fewer
+    #[arg(long, value_name = "MS", env = "WIGWAG_STEP_INTERVAL", default_value = "0", value_parser = clap::value_parser!(u64).range(..=1000))]
+    pub step_interval: u64,
+
     /// What plugins may use.
     #[command(flatten)]
     pub plugins: PluginOptions,

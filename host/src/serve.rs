@@ -367,6 +367,7 @@ impl Roles {
             rows: usize::try_from(options.checkpoint_rows).unwrap_or(usize::MAX),
             interval: Duration::from_millis(options.checkpoint_interval),
         };
+        let step_interval = Duration::from_millis(options.step_interval);
         let (log, control, status, stop) = (
             log.clone(),
             control.clone(),
@@ -380,7 +381,7 @@ impl Roles {
         let handle = tokio::runtime::Handle::current();
         self.thread("engine", move || {
             if handle.block_on(ready_control(&control, &stop)) {
-                engine::run(log, control, every, status, stop);
+                engine::run(log, control, every, step_interval, status, stop);
             }
         })
     }

@@ -51,6 +51,8 @@ pub struct Owner {
     /// Whether any step was committed.
     settled: bool,
     submitted_at: Instant,
+    /// The least time from one submission to the next.
+    step_interval: Duration,
     /// Version of the deployment that was looked at.
     deployed: Option<u64>,
     /// Room for what is read.
@@ -95,9 +97,17 @@ impl Owner {
             in_hand: false,
             settled: false,
             submitted_at: now,
+            step_interval: Duration::ZERO,
             deployed: None,
             messages: Messages::new(),
         })
+    }
+
+    /// Lets at least this much time pass between two steps, as long as they are not full.
+    #[must_use]
+    pub const fn with_step_interval(mut self, interval: Duration) -> Self {
+        self.step_interval = interval;
+        self
     }
 
     /// One round: follows `control`, reads, runs, and submits a step where none is in hand.
@@ -110,7 +120,7 @@ impl Owner {
         let waits = !self.follow_control()?;
         let read_bytes = match waits || self.in_hand && self.is_full() {
             true => 0,
-            false => self.read(lease)?,
+            false => self.read(lease, now)?,
         };
         if !self.is_full() {
             self.bytes += self
@@ -126,16 +136,20 @@ impl Owner {
         }
         let behind = read_bytes >= POLL_BYTES / 2;
         let gather = behind && !self.is_full() && now.duration_since(self.submitted_at) < GATHER;
-        if !self.in_hand && !self.is_empty() && !gather {
+        let early = !self.is_full() && !self.early(now).is_zero();
+        if !self.in_hand && !self.is_empty() && !gather && !early {
             self.submit(lease, now)?;
         }
         Ok(())
     }
 
     /// Runs what there is to read; says how many bytes that was.
-    fn read(&mut self, lease: &mut dyn Lease) -> Result<usize, TakeoverError> {
-        let nothing_to_do = !self.in_hand && self.is_empty();
-        let patience = if nothing_to_do { IDLE } else { Duration::ZERO };
+    fn read(&mut self, lease: &mut dyn Lease, now: Instant) -> Result<usize, TakeoverError> {
+        let patience = match (self.in_hand, self.is_empty()) {
+            (true, _) => Duration::ZERO,
+            (false, true) => IDLE,
+            (false, false) => self.early(now).min(IDLE),
+        };
         self.messages.clear();
         lease.poll(&mut self.messages, POLL_BYTES, patience)?;
         let before = self.outputs.appends.len();
@@ -173,6 +187,11 @@ impl Owner {
 
     fn is_empty(&self) -> bool {
         self.outputs.appends.is_empty() && self.partition.position() <= self.submitted
+    }
+
+    /// How long it is until the next step may go.
+    fn early(&self, now: Instant) -> Duration {
+        (self.step_interval).saturating_sub(now.duration_since(self.submitted_at))
     }
 
     const fn is_full(&self) -> bool {

@@ -81,6 +81,7 @@ struct Context {
     log: Arc<dyn Log>,
     deployment: Arc<dyn Deployment>,
     every: CheckpointEvery,
+    step_interval: Duration,
     status: Arc<EngineStatus>,
     stop: Arc<AtomicBool>,
 }
@@ -90,6 +91,7 @@ pub fn run(
     log: Arc<dyn Log>,
     deployment: Arc<dyn Deployment>,
     every: CheckpointEvery,
+    step_interval: Duration,
     status: Arc<EngineStatus>,
     stop: Arc<AtomicBool>,
 ) {
@@ -97,6 +99,7 @@ pub fn run(
         log,
         deployment,
         every,
+        step_interval,
         status,
         stop,
     };
@@ -182,7 +185,8 @@ fn live(
     mut trouble: Option<String>,
 ) -> Result<(), TakeoverError> {
     let (log, deployment) = (context.log.clone(), context.deployment.clone());
-    let mut owner = Owner::take_over(log, deployment, context.every, lease, Instant::now())?;
+    let mut owner = Owner::take_over(log, deployment, context.every, lease, Instant::now())?
+        .with_step_interval(context.step_interval);
     while !context.stop.load(Ordering::Relaxed) {
         owner.turn(lease, Instant::now())?;
         trouble = trouble.filter(|_| !owner.has_settled());

@@ -42,47 +42,60 @@ fn each_step_is_whole_after(fault: impl Fn(&mut broker::Broker)) {
         None => 1,
     };
     for round in 0..rounds {
-        let mut broker = broker::Broker::start();
-        let log = KafkaLog::open(options(broker.address(), "")).expect("the log opens");
-        let mut member = log.join(Group::Engine).expect("joins");
-        let leases: Vec<_> = (0..PARTITIONS)
-            .map(|partition| lease_of(&mut *member, partition))
-            .collect();
-        let acknowledged: Vec<_> = leases.iter().map(|_| AtomicU64::new(0)).collect();
-        let back = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for (mut lease, count) in leases.into_iter().zip(&acknowledged) {
+        // On a machine that has no time for it a member loses its partitions before there is a fault.
+        let tried = (0..3).any(|_| each_step_is_whole(round, &fault));
+        assert!(tried, "a member does not keep its partitions");
+    }
+}
+
+/// False where it did not come to the fault, since the member lost a partition before each had more than `least` steps.
+fn each_step_is_whole(least: u64, fault: impl Fn(&mut broker::Broker)) -> bool {
+    let mut broker = broker::Broker::start();
+    let log = KafkaLog::open(options(broker.address(), "")).expect("the log opens");
+    let mut member = log.join(Group::Engine).expect("joins");
+    let leases: Vec<_> = (0..PARTITIONS)
+        .map(|partition| lease_of(&mut *member, partition))
+        .collect();
+    let acknowledged: Vec<_> = leases.iter().map(|_| AtomicU64::new(0)).collect();
+    let back = AtomicBool::new(false);
+    let came_to_it = thread::scope(|scope| {
+        let committing: Vec<_> = (leases.into_iter().zip(&acknowledged))
+            .map(|(mut lease, count)| {
                 let back = &back;
-                scope.spawn(move || commit_until(back, &mut *lease, count));
-            }
-            until("steps of each partition", || {
-                let all = |least| {
-                    acknowledged
-                        .iter()
-                        .all(|count| count.load(Ordering::Relaxed) > least)
-                };
-                all(round).then_some(())
-            });
-            fault(&mut broker);
-            back.store(true, Ordering::Relaxed);
+                scope.spawn(move || commit_until(back, &mut *lease, count))
+            })
+            .collect();
+        let all_have_steps = until("steps of each partition", || {
+            let enough = |count: &AtomicU64| count.load(Ordering::Relaxed) > least;
+            let one_ended = committing.iter().any(|thread| thread.is_finished());
+            (acknowledged.iter().all(enough) || one_ended).then_some(!one_ended)
         });
-        for (partition, count) in (0..).zip(&acknowledged) {
-            let position = position(&mut *member, partition);
-            let acknowledged = count.load(Ordering::Relaxed);
-            assert!(
-                (acknowledged..=acknowledged + 1).contains(&position),
-                "partition {partition} is at {position} after {acknowledged} steps"
+        if all_have_steps {
+            fault(&mut broker);
+        }
+        back.store(true, Ordering::Relaxed);
+        all_have_steps
+    });
+    if !came_to_it {
+        return false;
+    }
+    for (partition, count) in (0..).zip(&acknowledged) {
+        let position = position(&mut *member, partition);
+        let acknowledged = count.load(Ordering::Relaxed);
+        assert!(
+            (acknowledged..=acknowledged + 1).contains(&position),
+            "partition {partition} is at {position} after {acknowledged} steps"
+        );
+        let steps: Vec<_> = (0..position).map(|step| step.to_string()).collect();
+        for topic in TOPICS {
+            assert_eq!(
+                read_texts(&log, topic, partition),
+                steps,
+                "{topic}/{partition}"
             );
-            let steps: Vec<_> = (0..position).map(|step| step.to_string()).collect();
-            for topic in TOPICS {
-                assert_eq!(
-                    read_texts(&log, topic, partition),
-                    steps,
-                    "{topic}/{partition}"
-                );
-            }
         }
     }
+    true
 }
 
 /// Commits step after step until `end`, or until one is refused; `count` is how many were acknowledged.

@@ -42,8 +42,8 @@ const NOT_ALLOWED: i16 = 29;
 const NONE: i64 = -1;
 /// How long markers may be on their way before the coordinator is asked whether it still sends them.
 const MARKER_TIME: Duration = Duration::from_millis(300);
-/// Between two looks at markers that are on their way.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+/// Before the first look at markers that are on their way; each pause is twice the one before, up to [`AGAIN_INTERVAL`].
+const FIRST_LOOK: Duration = Duration::from_millis(1);
 /// After a failed question.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -153,23 +153,21 @@ impl Endings {
             return Ok(());
         };
         let began = Instant::now();
+        let mut pause = FIRST_LOOK;
         loop {
-            let looked = self.open(|state| producer.has(state));
-            let (failure, pause) = match looked {
+            // The coordinator answers before it has sent a marker.
+            thread::sleep(pause);
+            pause = (2 * pause).min(AGAIN_INTERVAL);
+            let failure = match self.open(|state| producer.has(state)) {
                 Ok(open) if open.is_empty() => return Ok(()),
-                Ok(_) if began.elapsed() < MARKER_TIME => {
-                    ("markers are on their way".to_owned(), LOOK_INTERVAL)
-                }
-                Ok(open) => match self.end_owed(producer, open) {
-                    Ok(()) => ("markers were written".to_owned(), LOOK_INTERVAL),
-                    Err(failure) => (failure, AGAIN_INTERVAL),
-                },
-                Err(failure) => (failure, AGAIN_INTERVAL),
+                Ok(_) if began.elapsed() < MARKER_TIME => continue,
+                Ok(open) => (self.end_owed(producer, open).err())
+                    .unwrap_or_else(|| "it still shows after its markers".to_owned()),
+                Err(failure) => failure,
             };
             if Instant::now() >= deadline {
                 return Err(failure);
             }
-            thread::sleep(pause);
         }
     }
 
