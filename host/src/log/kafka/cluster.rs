@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use tracing::{debug, warn};
 
-use super::{Options, hanging::Decisions, wire::Lines};
+use super::{Options, hanging::Decisions, reader::IdleReaders, wire::Lines};
 use crate::log::{Bounds, Group, LogError, Offset, Topic};
 
 /// How long a question to the cluster may take.
@@ -59,6 +59,7 @@ pub(super) struct Cluster {
     health: Arc<Health>,
     decisions: Decisions,
     lines: Lines,
+    idle_readers: IdleReaders,
     /// For questions only: assigned to nothing. It reads uncommitted, so that an end is the high watermark and
     /// not the last stable offset.
     asking: BaseConsumer<Plain>,
@@ -87,6 +88,7 @@ impl Cluster {
             health,
             decisions: Decisions::default(),
             lines: Lines::default(),
+            idle_readers: IdleReaders::default(),
             asking,
         })
     }
@@ -105,6 +107,10 @@ impl Cluster {
 
     pub(super) const fn lines(&self) -> &Lines {
         &self.lines
+    }
+
+    pub(super) const fn idle_readers(&self) -> &IdleReaders {
+        &self.idle_readers
     }
 
     /// A topic's name on the cluster.

@@ -385,13 +385,13 @@ impl Decisions {
     }
 }
 
-/// The partition of [`POSITIONS`] that holds a group's, as brokers choose it: `String.hashCode` without its sign. None where
-/// there is no partition yet.
+/// The partition of [`POSITIONS`] that holds a group's, as brokers choose it: by the amount of `String.hashCode`, or 0 where an
+/// `int` has none (`Utils.abs`). None where there is no partition yet.
 fn position(group: &str, partitions: usize) -> Option<i32> {
     let hash = group.encode_utf16().fold(0_i32, |hash, unit| {
         hash.wrapping_mul(31).wrapping_add(i32::from(unit))
     });
-    (hash & i32::MAX).checked_rem(i32::try_from(partitions).ok()?)
+    (hash.checked_abs().unwrap_or(0)).checked_rem(i32::try_from(partitions).ok()?)
 }
 
 /// Partitions by topic.
@@ -471,6 +471,8 @@ mod tests {
             "the least of all hashes"
         );
         assert_eq!(position("a", 50), Some(47));
+        // -1,298,662,846; seen in a broker's log.
+        assert_eq!(position("engine", 10), Some(6));
         assert_eq!(position("engine", 0), None);
     }
 

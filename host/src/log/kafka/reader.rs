@@ -1,7 +1,7 @@
 //! Reads committed messages of given partitions; belongs to no group.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -61,14 +61,10 @@ impl KafkaReader {
                 .add_partition_offset(cluster.name(start.topic), number(start.partition), from)
                 .map_err(|error| LogError::Mismatch(format!("{start:?}: {error}")))?;
         }
-        let mut config = cluster.consumer_settings();
-        config
-            // The client wants a group even where it joins none.
-            .set("group.id", format!("{}reader", cluster.options().prefix))
-            // Wakes a poll at the end, behind which only a transaction's marker may stand.
-            .set("enable.partition.eof", "true");
-        let consumer: BaseConsumer<Plain> =
-            cluster.create(config, Plain(Arc::clone(cluster.health())))?;
+        let consumer = match cluster.idle_readers().take() {
+            Some(consumer) => consumer,
+            None => client(&cluster)?,
+        };
         consumer
             .assign(&assignment)
             .map_err(|error| cluster.unavailable(format!("reading {starts:?}: {error}")))?;
@@ -243,7 +239,66 @@ impl Reader for KafkaReader {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        if let Some(consumer) = self.consumer.take() {
+        let Some(consumer) = self.consumer.take() else {
+            return;
+        };
+        let is_well = self.said.is_none() && self.ended.is_none();
+        if is_well && consumer.unassign().is_ok() {
+            self.cluster.idle_readers().keep(consumer);
+        } else {
+            retire(consumer);
+        }
+    }
+}
+
+fn client(cluster: &Arc<Cluster>) -> Result<BaseConsumer<Plain>, LogError> {
+    let mut config = cluster.consumer_settings();
+    config
+        // The client wants a group even where it joins none.
+        .set("group.id", format!("{}reader", cluster.options().prefix))
+        // Wakes a poll at the end, behind which only a transaction's marker may stand.
+        .set("enable.partition.eof", "true");
+    cluster.create(config, Plain(Arc::clone(cluster.health())))
+}
+
+/// Clients that read nothing now. One that is connected reads within some milliseconds, a new one within 50 to 100: a takeover
+/// reads three times.
+#[derive(Default)]
+pub(super) struct IdleReaders(Mutex<Vec<(Instant, BaseConsumer<Plain>)>>);
+
+/// As many as partitions that are commonly taken over at once.
+const MAX_IDLE: usize = 6;
+/// Brokers close connections without questions after ten minutes.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(300);
+
+impl IdleReaders {
+    fn take(&self) -> Option<BaseConsumer<Plain>> {
+        let (since, consumer) = self.lock().pop()?;
+        // What an earlier reader was told.
+        while consumer.poll(Duration::ZERO).is_some() {}
+        if since.elapsed() < MAX_IDLE_TIME {
+            return Some(consumer);
+        }
+        retire(consumer);
+        None
+    }
+
+    fn keep(&self, consumer: BaseConsumer<Plain>) {
+        let mut idle = self.lock();
+        idle.push((Instant::now(), consumer));
+        if idle.len() > MAX_IDLE {
+            retire(idle.remove(0));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<(Instant, BaseConsumer<Plain>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for IdleReaders {
+    fn drop(&mut self) {
+        for consumer in self.lock().drain(..) {
             retire(consumer);
         }
     }
