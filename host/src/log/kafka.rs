@@ -5,6 +5,7 @@ mod account;
 mod appender;
 mod cluster;
 mod commit;
+mod decided;
 mod fetch;
 mod hanging;
 mod input;

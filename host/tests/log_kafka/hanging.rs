@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, Producer as _},
+};
 use wigwag::log::{Group, Lease, Log, Member, Topic, kafka::KafkaLog};
 
 use super::{PARTITIONS, SHORT, broker, commit, lease_of, message, options, read_texts, until};
@@ -22,6 +26,25 @@ fn a_broker_that_is_killed_leaves_no_transaction_open() {
     each_step_is_whole_after(|broker| {
         broker.kill();
         broker.resume();
+    });
+}
+
+/// Whoever initialises a producer and goes before it has looked for what is open makes the coordinator forget what was decided.
+#[test]
+fn what_a_coordinator_has_forgotten_is_read_in_its_log() {
+    each_step_is_whole_after(|broker| {
+        broker.kill();
+        broker.resume();
+        for partition in 0..PARTITIONS {
+            let producer: BaseProducer = ClientConfig::new()
+                .set("bootstrap.servers", broker.address())
+                .set("transactional.id", format!("engine-{partition}"))
+                .create()
+                .expect("a producer");
+            producer
+                .init_transactions(Duration::from_secs(30))
+                .expect("it is initialised");
+        }
     });
 }
 

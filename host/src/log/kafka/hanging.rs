@@ -7,8 +7,8 @@
 //! aborted, its marker undoes both.
 //!
 //! So nothing is written before all that the transaction before wrote is seen to be closed. What was decided is known to the
-//! coordinator until the next producer is initialised, so it is asked before that; what is open afterwards hangs, and gets the
-//! marker of that decision.
+//! coordinator until the next producer is initialised, so it is asked before that (where somebody was quicker, its log is read); what
+//! is open afterwards hangs, and gets the marker of that decision.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -29,6 +29,7 @@ use tracing::{debug, warn};
 use super::{
     Options,
     cluster::Cluster,
+    decided,
     wire::{self, Address, Failure},
 };
 
@@ -137,7 +138,11 @@ impl Endings {
         self.producer = Some(now.producer);
         if let Some(before) = before {
             let open = self.open(|state| now.producer.follows(&before, state))?;
-            self.end(&before, open)?;
+            let told = match before.outcome {
+                Outcome::Unknown if !open.is_empty() => self.read_up(before)?,
+                _ => before,
+            };
+            self.end(&told, open)?;
         }
         self.cluster.decisions().forget(&self.id);
         Ok(())
@@ -180,6 +185,27 @@ impl Endings {
         }
     }
 
+    /// What the coordinator has written down of it, where that is more than it told.
+    fn read_up(&self, told: Told) -> Result<Told, Failure> {
+        let cluster = &self.cluster;
+        let topic = [decided::TRANSACTIONS.to_owned()];
+        let metadata = (cluster.lines()).metadata(&cluster.options().brokers, &topic)?;
+        let partitions = metadata
+            .topics
+            .first()
+            .map_or(0, |topic| topic.partitions.len());
+        let partition = place_of(&self.id, partitions)
+            .ok_or_else(|| format!("{} has no partition", decided::TRANSACTIONS))?;
+        let partition = partition.unsigned_abs();
+        let committed = decided::was_committed(cluster, &self.id, told.producer.id, partition)?;
+        let outcome = match committed {
+            Some(true) => Outcome::Committed,
+            Some(false) => Outcome::Aborted,
+            None => Outcome::Unknown,
+        };
+        Ok(Told { outcome, ..told })
+    }
+
     /// Writes the markers that a coordinator owes.
     fn end(&self, told: &Told, open: Vec<Open>) -> Result<(), Failure> {
         for place in open {
@@ -189,8 +215,8 @@ impl Endings {
                 Outcome::Aborted => false,
                 Outcome::Unknown => {
                     return Err(format!(
-                        "{}/{}: a transaction of \"{}\" (producer {}) is open at offset {offset}, and its coordinator does not know \
-                         any more whether it was committed; end it by kafka-transactions.sh",
+                        "{}/{}: a transaction of \"{}\" (producer {}) is open at offset {offset}, and neither its coordinator nor \
+                         that one's log knows whether it was committed; end it by kafka-transactions.sh",
                         place.topic, place.partition, self.id, told.producer.id,
                     ));
                 }
@@ -313,7 +339,7 @@ impl Endings {
             let wanted = match topics.iter().find(|(topic, _)| *topic == name) {
                 Some((_, partitions)) => partitions.clone(),
                 None => (group.iter())
-                    .filter_map(|group| position(group, topic.partitions.len()))
+                    .filter_map(|group| place_of(group, topic.partitions.len()))
                     .collect(),
             };
             for partition in &topic.partitions {
@@ -385,10 +411,10 @@ impl Decisions {
     }
 }
 
-/// The partition of [`POSITIONS`] that holds a group's, as brokers choose it: by the amount of `String.hashCode`, or 0 where an
-/// `int` has none (`Utils.abs`). None where there is no partition yet.
-fn position(group: &str, partitions: usize) -> Option<i32> {
-    let hash = group.encode_utf16().fold(0_i32, |hash, unit| {
+/// The partition in which brokers keep what belongs to a group or a transactional id: by the amount of `String.hashCode`, or 0
+/// where an `int` has none (`Utils.abs`). None where there is no partition yet.
+fn place_of(id: &str, partitions: usize) -> Option<i32> {
+    let hash = id.encode_utf16().fold(0_i32, |hash, unit| {
         hash.wrapping_mul(31).wrapping_add(i32::from(unit))
     });
     (hash.checked_abs().unwrap_or(0)).checked_rem(i32::try_from(partitions).ok()?)
@@ -463,17 +489,17 @@ mod tests {
     }
 
     #[test]
-    fn a_groups_position_lies_where_brokers_put_it() {
+    fn a_group_lies_where_brokers_put_it() {
         // `"a".hashCode()` is 97 in Java.
         assert_eq!(
-            position("polygenelubricants", 50),
+            place_of("polygenelubricants", 50),
             Some(0),
             "the least of all hashes"
         );
-        assert_eq!(position("a", 50), Some(47));
+        assert_eq!(place_of("a", 50), Some(47));
         // -1,298,662,846; seen in a broker's log.
-        assert_eq!(position("engine", 10), Some(6));
-        assert_eq!(position("engine", 0), None);
+        assert_eq!(place_of("engine", 10), Some(6));
+        assert_eq!(place_of("engine", 0), None);
     }
 
     #[test]
