@@ -113,11 +113,18 @@ def report(folder: pathlib.Path, start: float, end: float):
     latest: dict[int, float] = {}
     pauses: dict[int, float] = {}
     for when, rest in lines(folder, "signals"):
-        if rest.startswith("gap") or not start <= when <= end:
+        if rest.startswith("gap") or when > end:
             continue
         number = partition(rest)
+        if when < start:
+            # It had some before: it counts even where none came meanwhile.
+            pauses[number] = 0.0
+            latest[number] = start
+            continue
         pauses[number] = max(pauses.get(number, 0.0), when - latest.get(number, start))
         latest[number] = when
+    for number, when in latest.items():
+        pauses[number] = max(pauses[number], end - when)
     told = ", ".join(f"{number}: {pauses[number]:.1f} s" for number in sorted(pauses))
     print(f"longest time without a signal, by partition: {told or 'no signal was seen'}")
 
