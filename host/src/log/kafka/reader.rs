@@ -261,8 +261,7 @@ fn client(cluster: &Arc<Cluster>) -> Result<BaseConsumer<Plain>, LogError> {
     cluster.create(config, Plain(Arc::clone(cluster.health())))
 }
 
-/// Clients that read nothing now. One that is connected reads within some milliseconds, a new one within 50 to 100: a takeover
-/// reads three times.
+/// Clients that read nothing now. One that is connected need not connect: a takeover reads several times.
 #[derive(Default)]
 pub(super) struct IdleReaders(Mutex<Vec<(Instant, BaseConsumer<Plain>)>>);
 
