@@ -3,13 +3,13 @@
 //! Whoever makes the next producer with the same `transactional.id` shuts out this one and ends what it left open.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientContext,
+    ClientContext, Message as _,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseProducer, DeliveryResult, Producer, ProducerContext, PurgeConfig},
@@ -18,11 +18,11 @@ use tracing::debug;
 
 use super::{
     appender::record,
-    cluster::{Cluster, Health, MAX_MESSAGE_BYTES},
+    cluster::{Cluster, Health, MAX_MESSAGE_BYTES, offset},
     hanging::{Endings, Writes},
     wire::Failure,
 };
-use crate::log::{Append, LogError, Topic};
+use crate::log::{Append, LogError, Start, Topic};
 
 /// How long shutting out an earlier owner may take; its open transaction is aborted meanwhile.
 const FENCE_LIMIT: Duration = Duration::from_secs(30);
@@ -89,7 +89,7 @@ impl Transactions {
             .set("batch.num.messages", "1000000");
         let deliveries = Deliveries {
             health: Arc::clone(cluster.health()),
-            failed: Mutex::new(None),
+            arrived: Mutex::default(),
         };
         let producer = cluster.create(config, deliveries)?;
         let mut endings = Endings::new(&cluster, &id, writes);
@@ -179,7 +179,7 @@ impl Transactions {
         deadline: Instant,
         first: impl FnOnce(&BaseProducer<Deliveries>) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        self.producer.context().take_failure();
+        self.producer.context().forget();
         self.producer
             .begin_transaction()
             .map_err(|error| self.fault("begin", &error))?;
@@ -209,7 +209,7 @@ impl Transactions {
         }
         // With messages under way, `commit_transaction` waits in steps of 100 ms.
         self.arrive(deadline)?;
-        if let Some(detail) = self.producer.context().take_failure() {
+        if let Some(detail) = self.producer.context().failure() {
             return Err(self.refused(detail));
         }
         until(deadline, || {
@@ -235,6 +235,17 @@ impl Transactions {
             debug!(%topic, partition, %error, "abort");
         }
         result.is_ok() && self.settle().is_ok()
+    }
+
+    /// Where the first message of the newest transaction was written.
+    pub(super) fn place_of_first(&self) -> Option<Start> {
+        let (name, partition, at) = self.producer.context().first()?;
+        let is_of_it = |topic: &&Topic| self.cluster.name(**topic) == name;
+        Some(Start {
+            topic: *Topic::ALL.iter().find(is_of_it)?,
+            partition: u32::try_from(partition).ok()?,
+            offset: offset(at),
+        })
     }
 
     pub(super) fn fault(&self, what: &str, error: &KafkaError) -> Fault {
@@ -404,16 +415,33 @@ impl Fault {
 /// The producer's ear.
 pub(super) struct Deliveries {
     health: Arc<Health>,
-    /// The first message of the transaction in hand that was not taken.
-    failed: Mutex<Option<String>>,
+    arrived: Mutex<Arrived>,
+}
+
+/// What is known of the messages of the newest transaction.
+#[derive(Default)]
+struct Arrived {
+    /// Topic, partition and offset of the first that was written.
+    first: Option<(String, i32, i64)>,
+    /// Of the first that was not taken.
+    failure: Option<String>,
 }
 
 impl Deliveries {
-    fn take_failure(&self) -> Option<String> {
-        self.failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
+    fn forget(&self) {
+        *self.lock() = Arrived::default();
+    }
+
+    fn failure(&self) -> Option<String> {
+        self.lock().failure.clone()
+    }
+
+    fn first(&self) -> Option<(String, i32, i64)> {
+        self.lock().first.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arrived> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -431,18 +459,24 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, message)) = result {
-            use rdkafka::Message as _;
-            let detail = format!(
-                "append to {}/{}: {}",
-                message.topic(),
-                message.partition(),
-                self.health.told(error)
-            );
-            self.failed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .get_or_insert(detail);
+        let mut arrived = self.lock();
+        match result {
+            Ok(message) => {
+                let place = || {
+                    let topic = message.topic().to_owned();
+                    (topic, message.partition(), message.offset())
+                };
+                arrived.first.get_or_insert_with(place);
+            }
+            Err((error, message)) => {
+                let detail = format!(
+                    "append to {}/{}: {}",
+                    message.topic(),
+                    message.partition(),
+                    self.health.told(error)
+                );
+                arrived.failure.get_or_insert(detail);
+            }
         }
     }
 }
