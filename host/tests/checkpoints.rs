@@ -219,3 +219,37 @@ fn owners_killed_while_they_keep_checkpoints_lose_and_repeat_nothing() {
         "{last}; the one before the newest is {before}"
     );
 }
+
+#[test]
+fn steps_keep_their_interval() {
+    const TURN: Duration = Duration::from_millis(30);
+    let commits_of = |interval| {
+        let folder = tempfile::tempdir().unwrap();
+        let log = self::log(folder.path());
+        let never = CheckpointEvery {
+            rows: usize::MAX,
+            interval: Duration::from_secs(3600),
+        };
+        let mut member = log.join(Group::Engine).unwrap();
+        let mut lease = Slow(lease(&mut *member));
+        let mut now = Instant::now();
+        let owner = Owner::take_over(log.clone(), Arc::new(Two), never, &mut lease, now).unwrap();
+        let mut owner = owner.with_step_interval(interval);
+        let mut positions = std::collections::BTreeSet::new();
+        for _ in 0..40 {
+            now += TURN;
+            owner.turn(&mut lease, now).unwrap();
+            // Time for a commit to end.
+            std::thread::sleep(Duration::from_millis(10));
+            positions.extend(log.committed(Group::Engine, 0).unwrap());
+        }
+        positions.len()
+    };
+    // Four turns are 120 ms.
+    let (apart, at_once) = (
+        commits_of(Duration::from_millis(100)),
+        commits_of(Duration::ZERO),
+    );
+    assert!((1..=10).contains(&apart), "{apart} in 40 turns");
+    assert!(at_once > 10, "{at_once} in 40 turns");
+}

@@ -14,7 +14,7 @@ use rdkafka::{
 };
 use tracing::{debug, warn};
 
-use super::{Options, hanging::Decisions, reader::IdleReaders, wire::Lines};
+use super::{Options, reader::IdleReaders, wire::Lines};
 use crate::log::{Bounds, Group, LogError, Offset, Topic};
 
 /// How long a question to the cluster may take.
@@ -57,7 +57,6 @@ pub(super) struct Cluster {
     options: Options,
     names: [String; Topic::ALL.len()],
     health: Arc<Health>,
-    decisions: Decisions,
     lines: Lines,
     idle_readers: IdleReaders,
     /// For questions only: assigned to nothing. It reads uncommitted, so that an end is the high watermark and
@@ -86,7 +85,6 @@ impl Cluster {
             options,
             names,
             health,
-            decisions: Decisions::default(),
             lines: Lines::default(),
             idle_readers: IdleReaders::default(),
             asking,
@@ -99,10 +97,6 @@ impl Cluster {
 
     pub(super) const fn health(&self) -> &Arc<Health> {
         &self.health
-    }
-
-    pub(super) const fn decisions(&self) -> &Decisions {
-        &self.decisions
     }
 
     pub(super) const fn lines(&self) -> &Lines {

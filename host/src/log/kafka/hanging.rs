@@ -12,7 +12,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -105,11 +105,6 @@ pub(super) struct Endings {
     leaders: Option<BTreeMap<Address, Written>>,
 }
 
-/// What coordinators said of ids whose partitions were not looked through since. An initialisation that succeeded makes them
-/// forget it.
-#[derive(Default)]
-pub(super) struct Decisions(Mutex<HashMap<String, Told>>);
-
 impl Endings {
     /// None where brokers are spoken to in a way that `wire` does not know.
     pub(super) fn new(cluster: &Arc<Cluster>, id: &str, writes: Writes) -> Option<Self> {
@@ -125,8 +120,7 @@ impl Endings {
     /// What became of the newest transaction; to be asked before a producer is initialised. None where the coordinator knows
     /// no such id.
     pub(super) fn before(&self) -> Result<Option<Told>, Failure> {
-        let told = self.ask()?;
-        Ok(told.map(|told| self.cluster.decisions().newest(&self.id, told)))
+        self.ask()
     }
 
     /// Ends what earlier producers left open; to be done once a producer is initialised.
@@ -144,7 +138,6 @@ impl Endings {
             };
             self.end(&told, open)?;
         }
-        self.cluster.decisions().forget(&self.id);
         Ok(())
     }
 
@@ -389,28 +382,6 @@ impl Endings {
     }
 }
 
-impl Decisions {
-    /// What is known of `id`: what was told now, unless that is less than what was told before.
-    fn newest(&self, id: &str, told: Told) -> Told {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.outcome == Outcome::Unknown
-            && let Some(before) = known.get(id)
-            && before.producer.id == told.producer.id
-        {
-            return *before;
-        }
-        known.insert(id.to_owned(), told);
-        told
-    }
-
-    fn forget(&self, id: &str) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(id);
-    }
-}
-
 /// The partition in which brokers keep what belongs to a group or a transactional id: by the amount of `String.hashCode`, or 0
 /// where an `int` has none (`Utils.abs`). None where there is no partition yet.
 fn place_of(id: &str, partitions: usize) -> Option<i32> {
@@ -471,21 +442,6 @@ mod tests {
 
         assert!(ours.has(&state(9, 0)));
         assert!(!ours.has(&state(9, 1)), "it was shut out");
-    }
-
-    #[test]
-    fn what_was_told_before_an_initialisation_is_kept_until_the_partitions_were_looked_through() {
-        let decisions = Decisions::default();
-        let decided = told(Outcome::Committed);
-        assert_eq!(decisions.newest("a", decided), decided);
-        let unknown = told(Outcome::Unknown);
-        assert_eq!(
-            decisions.newest("a", unknown),
-            decided,
-            "the producer was initialised since"
-        );
-        decisions.forget("a");
-        assert_eq!(decisions.newest("a", unknown), unknown);
     }
 
     #[test]
