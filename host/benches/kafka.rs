@@ -48,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn main() {
     let cases = [
-        ("kafka/1-a-message", 1, 2.2),
+        ("kafka/1-a-message", 1, 1.8),
         ("kafka/100-a-message", 100, 0.5),
     ];
     let latency_name = "kafka/latency";

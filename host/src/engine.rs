@@ -27,7 +27,7 @@ pub use gallery::{Found, Gallery};
 pub use owner::Owner;
 pub use partition::{FindPlugin, Partition, PictureProgress, SlotStatus};
 pub use picture::{Picture, PictureError};
-pub use replay::{Replay, ReplayError, Stall, read_all, read_changes};
+pub use replay::{Replay, ReplayError, Stall, check_gaps, read_all, read_changes};
 pub use runner::{EngineStatus, Progress, run};
 pub use sink::{Counts, Outputs, WrittenLine};
 pub use takeover::TakeoverError;

@@ -105,6 +105,8 @@ pub struct App {
     pub webhooks: Arc<Webhooks>,
     /// Asked by `/readyz` only.
     pub log: Arc<dyn Log>,
+    /// Whether it stays ready while the log is away, as one that only answers questions: those it answers from its store.
+    pub outlasts_log: bool,
     /// What else must be true before the service is ready; says what is not.
     pub ready: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Who may do what.

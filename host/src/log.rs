@@ -277,6 +277,16 @@ pub trait Log: Send + Sync + 'static {
         let _ = (topic, partition, offset);
     }
 
+    /// For how long a topic keeps its messages, where that is another's to decide; none where nothing is removed that
+    /// [`Log::keep_from`] names.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] where the log does not answer in time.
+    fn retention(&self, topic: Topic) -> Result<Option<Duration>, LogError> {
+        let _ = topic;
+        Ok(None)
+    }
+
     /// The right to write what several processes decide about. Whoever took it last has it: what was written by the one
     /// before is there, and nothing more comes of it. So whoever takes it, reads to the end and writes, writes knowing
     /// everything.

@@ -130,6 +130,7 @@ pub async fn serve(
         control: control.clone(),
         webhooks: webhooks.clone(),
         log: log.clone(),
+        outlasts_log: !options.has(Role::Ingest) && !options.has(Role::Engine),
         ready: ready(&options, &control, &webhooks, &status),
         access,
         limits: http_limits(&options),

@@ -177,6 +177,12 @@ impl View {
         }
     }
 
+    /// Whether it had read all that there was, at any time since its start.
+    #[must_use]
+    pub fn has_caught_up(&self) -> bool {
+        lock(&self.0.status).caught_up
+    }
+
     /// How many partitions each followed topic has.
     #[must_use]
     pub fn partitions(&self) -> u32 {

@@ -28,6 +28,8 @@ use wigwag::{
 struct Told {
     log: EmbeddedLog,
     floors: Mutex<Vec<Offset>>,
+    /// The committed position that it tells of in place of the one that it has.
+    forged: Mutex<Option<Option<Offset>>>,
 }
 
 impl Log for Told {
@@ -55,7 +57,10 @@ impl Log for Told {
         self.floors.lock().unwrap().push(offset);
     }
     fn committed(&self, group: Group, partition: u32) -> Result<Option<Offset>, LogError> {
-        self.log.committed(group, partition)
+        match *self.forged.lock().unwrap() {
+            Some(forged) => Ok(forged),
+            None => self.log.committed(group, partition),
+        }
     }
     fn check(&self) -> Result<(), LogError> {
         self.log.check()
@@ -103,8 +108,12 @@ fn log(folder: &std::path::Path) -> Arc<Told> {
         .build()
         .unwrap();
     runtime.block_on(log.append(appends.collect())).unwrap();
-    let floors = Mutex::default();
-    Arc::new(Told { log, floors })
+    let (floors, forged) = (Mutex::default(), Mutex::default());
+    Arc::new(Told {
+        log,
+        floors,
+        forged,
+    })
 }
 
 fn lease(member: &mut dyn Member) -> Box<dyn Lease> {
@@ -112,15 +121,16 @@ fn lease(member: &mut dyn Member) -> Box<dyn Lease> {
     lease.expect("the only partition")
 }
 
-/// Hands out few messages at once.
-struct Slow(Box<dyn Lease>);
+/// Hands out few messages at once, and may tell of another committed position than there is.
+struct Slow(Box<dyn Lease>, Option<Option<Offset>>);
 
 impl Lease for Slow {
     fn partition(&self) -> u32 {
         self.0.partition()
     }
     fn fence(&mut self) -> Result<Option<Offset>, LogError> {
-        self.0.fence()
+        let committed = self.0.fence()?;
+        Ok(self.1.unwrap_or(committed))
     }
     fn seek(&mut self, offset: Offset) -> Result<(), LogError> {
         self.0.seek(offset)
@@ -162,7 +172,7 @@ fn run(log: &Arc<Told>, every: CheckpointEvery, turns: &[usize]) -> usize {
     let mut member = log.join(Group::Engine).unwrap();
     let (mut kills, mut turns) = (0, turns.iter().cycle());
     loop {
-        let mut lease = Slow(lease(&mut *member));
+        let mut lease = Slow(lease(&mut *member), None);
         let (log, two) = (log.clone(), Arc::new(Two));
         let mut owner = Owner::take_over(log, two, every, &mut lease, Instant::now()).unwrap();
         for _ in 0..*turns.next().unwrap() {
@@ -231,7 +241,7 @@ fn steps_keep_their_interval() {
             interval: Duration::from_secs(3600),
         };
         let mut member = log.join(Group::Engine).unwrap();
-        let mut lease = Slow(lease(&mut *member));
+        let mut lease = Slow(lease(&mut *member), None);
         let mut now = Instant::now();
         let owner = Owner::take_over(log.clone(), Arc::new(Two), never, &mut lease, now).unwrap();
         let mut owner = owner.with_step_interval(interval);
@@ -252,4 +262,48 @@ fn steps_keep_their_interval() {
     );
     assert!((1..=10).contains(&apart), "{apart} in 40 turns");
     assert!(at_once > 10, "{at_once} in 40 turns");
+}
+
+#[test]
+fn a_position_that_was_forgotten_or_set_back_is_no_place_to_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = self::log(folder.path());
+    let every = CheckpointEvery {
+        rows: usize::MAX,
+        interval: Duration::from_secs(3600),
+    };
+    assert_eq!(run(&log, every, &[10_000]), 0);
+    let end = log.bounds(Topic::Ticks, 0).unwrap().end;
+    let refused = |seen: Option<Offset>, now: Option<Offset>| {
+        *log.forged.lock().unwrap() = Some(now);
+        let mut member = log.join(Group::Engine).unwrap();
+        let mut lease = Slow(lease(&mut *member), Some(seen));
+        let owner = Owner::take_over(
+            log.clone(),
+            Arc::new(Two),
+            every,
+            &mut lease,
+            Instant::now(),
+        );
+        owner.err().expect("refused").to_string()
+    };
+    for (position, wanted) in [
+        (
+            None,
+            format!("has no committed position, and the checkpoint at {end} says"),
+        ),
+        (
+            Some(7),
+            format!("committed position is 7, below the checkpoint at {end}"),
+        ),
+    ] {
+        let why = refused(position, position);
+        assert!(
+            why.contains(&wanted) && why.contains("--topic-prefix"),
+            "{why}"
+        );
+        // What is seen may be of the next owner.
+        let why = refused(position, Some(end));
+        assert!(why.contains("another owner went on"), "{why}");
+    }
 }

@@ -73,9 +73,24 @@ async fn a_service_whose_brokers_are_away_waits_and_goes_on() {
     let (status, body) = service.post(tick(1)).await;
     assert_eq!((status, &body["accepted"]), (200, &1.into()), "{body}");
 
-    // And again while it runs.
+    // And again while it runs. One that only answers questions goes on with that.
+    let desk_folder = tempfile::tempdir().unwrap();
+    let desk = Service::launch(
+        desk_folder.path(),
+        &[&options(&log)[..], &["--roles", "api"]].concat(),
+        &[],
+    )
+    .await;
+    desk.ready().await;
+    eventually("the first tick in the other's summary", async || {
+        (desk.ticks("AAPL").await == 1).then_some(())
+    })
+    .await;
     broker.stop();
     waits(&service, &address).await;
+    let (status, body) = answer(desk.anonymous(Method::GET, "/readyz")).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(desk.ticks("AAPL").await, 1);
     broker.resume();
     service.ready().await;
     let (status, body) = service.post(tick(2)).await;

@@ -203,6 +203,14 @@ fn a_topic_that_would_forget_what_must_stay_is_refused() {
 }
 
 #[test]
+fn it_tells_how_long_a_topic_keeps_its_messages() {
+    let log = open(&broker::prefix());
+    let day = Duration::from_secs(24 * 60 * 60);
+    assert_eq!(log.retention(Topic::Ticks).expect("told"), Some(7 * day));
+    assert_eq!(log.retention(Topic::Values).expect("told"), Some(day));
+}
+
+#[test]
 fn a_setting_that_a_guarantee_rests_on_is_refused_and_so_is_an_unknown_one() {
     for (name, value) in [("enable.idempotence", "false"), ("no.such.setting", "1")] {
         let extra = vec![(name.to_owned(), value.to_owned())];

@@ -553,6 +553,50 @@ fn a_plugin_or_a_change_that_is_gone_is_missed_by_name() {
 }
 
 #[test]
+fn a_signal_behind_the_committed_position_is_one_too_many() {
+    let folder = copy();
+    let data = folder.path().join("data");
+    let mut all = messages(&data, Topic::Signals, 1);
+    let last: Value = serde_json::from_slice(&all.last().unwrap().value).unwrap();
+    let mut ahead = all.last().unwrap().clone();
+    let text = String::from_utf8(ahead.value).unwrap();
+    let before = last["offset"].as_u64().unwrap();
+    let forms = |offset: u64| [format!("\"offset\":{offset},"), format!(":1:{offset}:")];
+    let text =
+        forms(before)
+            .iter()
+            .zip(forms(before + 1_000_000))
+            .fold(text, |text, (from, to)| {
+                assert!(text.contains(from), "{from}: {text}");
+                text.replace(from, &to)
+            });
+    ahead.value = text.into_bytes();
+    all.push(ahead);
+    replace(&data, Topic::Signals, 1, &all);
+    let said = verify(folder.path(), &["--json"]);
+    assert_eq!(said.code, 1, "{said:?}");
+    let difference = said.lines()[1]["difference"].clone();
+    assert_eq!(difference["kind"], "extra", "{said:?}");
+    assert_eq!(difference["offset"], before + 1_000_000);
+}
+
+#[test]
+fn without_a_committed_position_nothing_can_be_told() {
+    let folder = copy();
+    let log = rusqlite::Connection::open(folder.path().join("data/log.db")).unwrap();
+    assert!(log.execute("DELETE FROM positions", ()).unwrap() > 0);
+    drop(log);
+    // It says how much there was.
+    std::fs::remove_file(folder.path().join("data/log.lock")).unwrap();
+    let said = verify(folder.path(), &[]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.out.contains("the engine has no committed position"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn a_failure_that_is_not_recorded_is_named_and_the_others_are_compared() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");

@@ -41,6 +41,8 @@ pub struct Found {
     pub picture: Option<Picture>,
     /// What is wrong with newer ones.
     pub wrong: Vec<String>,
+    /// Where the newest was taken of those above the position.
+    pub above: Option<Offset>,
     /// The number for the next one.
     pub next_seq: u64,
 }
@@ -81,6 +83,7 @@ impl Gallery {
                 return Ok(Found {
                     picture,
                     wrong,
+                    above: gallery.above(position),
                     next_seq: gallery.next_seq(),
                 });
             }
@@ -102,6 +105,13 @@ impl Gallery {
     #[must_use]
     pub fn newest(&self, position: Offset) -> (Option<Picture>, Vec<String>) {
         self.judge(position, true).unwrap_or_default()
+    }
+
+    /// Where the newest complete picture above a position was taken.
+    fn above(&self, position: Offset) -> Option<Offset> {
+        let manifests = self.pictures.values().filter_map(|p| p.manifest.as_ref());
+        let positions = manifests.filter_map(|manifest| Some(manifest.as_ref().ok()?.position));
+        positions.filter(|at| *at > position).max()
     }
 
     fn take(&mut self, message: MessageRef<'_>) {

@@ -140,7 +140,9 @@ impl Order {
             seen_message: self.messages,
             seen_time: self.newest_time,
         };
-        match self.producers.get_mut(id) {
+        let known = (self.producers.get_mut(id))
+            .filter(|last| last.seen_time >= self.newest_time - PRODUCER_FORGOTTEN_AFTER_S);
+        match known {
             Some(last) if (sequence, part) <= (last.sequence, last.part) => {
                 last.seen_message = seen.seen_message;
                 last.seen_time = seen.seen_time;
@@ -297,6 +299,23 @@ mod tests {
         assert!(admits(&mut order, "p", 5, 0));
         assert!(!admits(&mut order, "p", 4, 9));
         assert!(admits(&mut order, "q", 4, 0));
+    }
+
+    #[test]
+    fn a_producer_that_sent_nothing_for_seven_days_of_ticks_begins_anew() {
+        const DAY_S: f64 = 24.0 * 3600.0;
+        let mut order = Order::default();
+        order.admit(0, &tick(0.0, 1.0));
+        assert!(admits(&mut order, "p", 9, 0) && admits(&mut order, "q", 9, 0));
+        order.admit(0, &tick(6.9 * DAY_S, 2.0));
+        assert!(
+            !admits(&mut order, "p", 9, 0),
+            "still known, and seen again"
+        );
+        order.admit(0, &tick(7.1 * DAY_S, 3.0));
+        assert!(!admits(&mut order, "p", 9, 0));
+        assert!(admits(&mut order, "q", 1, 0), "forgotten");
+        assert!(!admits(&mut order, "q", 1, 0), "and known again");
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub enum ReplayError {
         /// Where it should come to.
         end: Offset,
     },
+    /// Changes that were written are not there any more.
+    #[error("changes/{partition}: those with the numbers {first} to {last} are gone")]
+    ChangesGone {
+        /// Partition.
+        partition: u32,
+        /// The number of the first.
+        first: u64,
+        /// The number of the last.
+        last: u64,
+    },
 }
 
 /// A partition on its way through what it has seen before.
@@ -344,6 +354,27 @@ pub(super) fn read_changes_from(
         },
     )?;
     Ok((changes, wrong))
+}
+
+/// Refuses changes of which some are lost, from the partition's next one on: they are numbered without gaps.
+///
+/// # Errors
+/// Names those that are not there.
+pub fn check_gaps(partition: &Partition, changes: &[Change]) -> Result<(), ReplayError> {
+    let mut next = partition.next_change();
+    let mut seqs: Vec<u64> = changes.iter().map(|change| change.seq).collect();
+    seqs.sort_unstable();
+    for seq in seqs {
+        if seq > next {
+            return Err(ReplayError::ChangesGone {
+                partition: partition.number(),
+                first: next,
+                last: seq - 1,
+            });
+        }
+        next = next.max(seq + 1);
+    }
+    Ok(())
 }
 
 /// The messages of `ticks` from one offset up to, and without, another.

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use super::{
     Deployment, Found, Gallery, Outputs, Partition, Picture, PictureError, Replay, ReplayError,
-    album::Album, replay::read_changes_from,
+    album::Album,
+    replay::{check_gaps, read_changes_from},
 };
 use crate::{
-    log::{Log, LogError, Offset, Topic},
+    log::{Group, Log, LogError, Offset, Topic},
     plugin::Digest,
 };
 
@@ -20,7 +21,7 @@ pub enum TakeoverError {
     Log(LogError),
     /// Retention has removed ticks that a replay needs.
     #[error(
-        "{0}; keep `ticks` longer than a checkpoint is old: restore them, or remove the group's position to start anew"
+        "{0}; keep `ticks` longer than a checkpoint is old: restore them, or start anew under another --topic-prefix"
     )]
     TicksGone(LogError),
     /// What came after the checkpoint cannot be run again.
@@ -32,7 +33,7 @@ pub enum TakeoverError {
     /// There is nothing to start the replay from.
     #[error(
         "ticks/{partition}: no usable checkpoint at or below the committed offset {committed}, and ticks before {start} are gone; \
-         restore the topic checkpoints, or remove the group's position to start anew ({})", wrong.join("; ")
+         restore the topic checkpoints, or start anew under another --topic-prefix ({})", wrong.join("; ")
     )]
     NoCheckpoint {
         /// The partition.
@@ -44,7 +45,35 @@ pub enum TakeoverError {
         /// What is wrong with the checkpoints that there are.
         wrong: Vec<String>,
     },
+    /// Checkpoints and changes are committed together with a position, which is not there.
+    #[error(
+        "ticks/{partition}: the engine has no committed position, and {seen} says that it had one (brokers forget the positions of a \
+         group without members after offsets.retention.minutes); {RESET}"
+    )]
+    NoPosition {
+        /// The partition.
+        partition: u32,
+        /// What was committed with a position.
+        seen: String,
+    },
+    /// A checkpoint is committed together with a position at or above it, and the position is below.
+    #[error(
+        "ticks/{partition}: the engine's committed position is {committed}, below the checkpoint at {checkpoint} that was committed with \
+         it; it was set back, and what was put out would be put out again: {RESET}"
+    )]
+    SetBack {
+        /// The partition.
+        partition: u32,
+        /// The committed position.
+        committed: Offset,
+        /// Where the newest checkpoint was taken.
+        checkpoint: Offset,
+    },
 }
+
+/// How an operator gets out of it. What lies behind the newest record that was put out, put nothing out.
+const RESET: &str = "set the position of the group to the offset behind the greatest one that a record of signals, values, bars or changes in \
+                     this partition names, or start anew under another --topic-prefix";
 
 impl From<LogError> for TakeoverError {
     fn from(error: LogError) -> Self {
@@ -89,8 +118,21 @@ pub(super) fn take_over(
     let ticks = log.bounds(Topic::Ticks, number)?;
     let position = committed.unwrap_or(ticks.start);
     let found = Gallery::search(log, number, position)?;
+    if let (Some(checkpoint), Some(committed)) = (found.above, committed) {
+        check_moved(log, number, committed + 1)?;
+        return Err(TakeoverError::SetBack {
+            partition: number,
+            committed,
+            checkpoint,
+        });
+    }
     let album = found.album(log.bounds(Topic::Changes, number)?.end);
-    let Found { picture, wrong, .. } = found;
+    let Found {
+        picture,
+        wrong,
+        above,
+        ..
+    } = found;
     for why in &wrong {
         tracing::warn!(partition = number, why, "checkpoint passed over");
     }
@@ -100,6 +142,19 @@ pub(super) fn take_over(
     let (changes, unreadable) = read_changes_from(log, number, changes_from)?;
     for why in &unreadable {
         tracing::error!(partition = number, why, "message of changes passed over");
+    }
+    if committed.is_none() {
+        let at = above.or(picture_at);
+        let checkpoint = at.map(|at| format!("the checkpoint at {at}"));
+        let change = (changes.iter().map(|change| change.offset).max())
+            .map(|at| format!("a change at offset {at}"));
+        if let Some(seen) = checkpoint.or(change) {
+            check_moved(log, number, 0)?;
+            return Err(TakeoverError::NoPosition {
+                partition: number,
+                seen,
+            });
+        }
     }
     let mut outputs = Outputs::default();
     let find = |digest: Digest| deployment.find(digest);
@@ -118,6 +173,7 @@ pub(super) fn take_over(
         }
     };
 
+    check_gaps(&partition, &changes)?;
     let from = partition.position();
     let changed = changes.iter().any(|c| c.seq >= partition.next_change());
     let resumed_millis = millis_since(started);
@@ -142,6 +198,18 @@ pub(super) fn take_over(
         outputs,
         changed,
     })
+}
+
+/// What was read after a position was asked for may be of the next owner, which this one does not know of yet.
+fn check_moved(log: &dyn Log, number: u32, since: Offset) -> Result<(), LogError> {
+    match log.committed(Group::Engine, number)? {
+        Some(now) if now >= since => Err(LogError::Lost {
+            topic: Topic::Ticks,
+            partition: number,
+            detail: "another owner went on while it was taken over".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 fn millis_since(started: Instant) -> u64 {

@@ -4,19 +4,25 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::{EngineStatus, runner::wait};
+use super::{EngineStatus, checkpoints::Kept, runner::wait};
 use crate::log::{Bounds, Log, Offset, Topic};
 
 const RETENTION_NEAR: &str = "wigwag_engine_retention_near";
 
 const EVERY: Duration = Duration::from_secs(5);
 
+/// An operator may change it at any time.
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
+
 /// Retention is near where what it has left before a checkpoint is less than one part in so many of all that is kept:
 /// Kafka removes an eighth of it, or a day, at once.
 const NEAR: u64 = 4;
+
+/// And where the checkpoint's age is more than one part in so many of the age at which messages go.
+const NEAR_AGE: u32 = 4;
 
 /// Says what the engine's numbers about checkpoints and the log mean.
 pub(crate) fn describe_metrics() {
@@ -68,14 +74,26 @@ pub(crate) fn describe_metrics() {
 
 /// Watches the partitions of this process until `stop`.
 pub fn watch(log: &dyn Log, status: &EngineStatus, stop: &AtomicBool) {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut retention) = (BTreeSet::new(), None);
+    let mut asked: Option<Instant> = None;
     while !stop.load(Ordering::Relaxed) {
-        look(log, status, &mut seen);
+        if asked.is_none_or(|asked| asked.elapsed() >= RETENTION_EVERY) {
+            // A log that does not answer is told by its own check.
+            if let Ok(told) = log.retention(Topic::Ticks) {
+                (retention, asked) = (told, Some(Instant::now()));
+            }
+        }
+        look(log, status, retention, &mut seen);
         wait(stop, EVERY);
     }
 }
 
-fn look(log: &dyn Log, status: &EngineStatus, seen: &mut BTreeSet<u32>) {
+fn look(
+    log: &dyn Log,
+    status: &EngineStatus,
+    retention: Option<Duration>,
+    seen: &mut BTreeSet<u32>,
+) {
     let mut endangered = BTreeMap::new();
     let before = status.endangered();
     let partitions = status.partitions();
@@ -100,7 +118,8 @@ fn look(log: &dyn Log, status: &EngineStatus, seen: &mut BTreeSet<u32>) {
         );
         let margin = kept.position.saturating_sub(bounds.start);
         gauge("wigwag_engine_replay_floor_margin_messages", margin as f64);
-        let danger = danger(number, bounds, kept.position);
+        let danger = danger(number, bounds, kept.position)
+            .or_else(|| aged(number, bounds, kept, retention?));
         gauge(RETENTION_NEAR, f64::from(u8::from(danger.is_some())));
         if let Some(why) = danger {
             if !before.contains_key(&number) {
@@ -142,9 +161,44 @@ fn danger(partition: u32, bounds: Bounds, checkpoint: Offset) -> Option<String> 
     })
 }
 
+/// Whether a checkpoint is old for how long `ticks` keeps its messages, in words.
+fn aged(partition: u32, bounds: Bounds, kept: Kept, retention: Duration) -> Option<String> {
+    let age = kept.at.elapsed();
+    let is_near = kept.position < bounds.end && age >= retention / NEAR_AGE;
+    is_near.then(|| {
+        format!(
+            "the newest checkpoint of ticks/{partition} is {} s old, and ticks keeps its messages for {} s (retention.ms): a takeover \
+             replays from the checkpoint on; let it keep them for longer, or take checkpoints more often",
+            age.as_secs(),
+            retention.as_secs()
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checkpoint_is_old_by_what_the_topic_keeps() {
+        let aged = |age_s, position, retention_s| {
+            let at = Instant::now().checked_sub(Duration::from_secs(age_s));
+            let at = at.expect("the machine runs for longer");
+            let bounds = Bounds { start: 0, end: 100 };
+            aged(
+                3,
+                bounds,
+                Kept { position, at },
+                Duration::from_secs(retention_s),
+            )
+        };
+        assert_eq!(aged(9, 50, 40), None);
+        assert_eq!(aged(30, 100, 40), None, "nothing came since");
+        let why = aged(11, 50, 40).expect("near");
+        for part in ["ticks/3", "11 s old", "for 40 s", "retention.ms"] {
+            assert!(why.contains(part), "{part}: {why}");
+        }
+    }
 
     fn is_near(start: Offset, end: Offset, checkpoint: Offset) -> bool {
         danger(3, Bounds { start, end }, checkpoint).is_some()

@@ -13,7 +13,7 @@ use axum::{
 use super::{
     IngestApp,
     auth::{Caller, ToIngest},
-    body::{check_content_type, read_body},
+    body::{NoParameters, Query, check_content_type, read_body},
     problem::{BAD_REQUEST, Problem, RECORD},
 };
 use crate::ingest::{Answer, Content, PRODUCER_ID, Producer, SEQUENCE};
@@ -65,6 +65,7 @@ pub(super) struct Peer(pub(super) SocketAddr);
 pub(super) async fn post(
     State(app): State<IngestApp>,
     caller: Caller<ToIngest>,
+    _: Query<NoParameters>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
     body: Body,

@@ -40,7 +40,8 @@ pub(super) async fn livez() -> &'static str {
     "ok\n"
 }
 
-/// Whether the service does its work: the log answers, the view has caught up, the engines are live.
+/// Whether the service does its work: the log answers, the view has caught up, the engines are live. A process that only
+/// answers questions stays ready while the log is away: it answers from its own store.
 #[utoipa::path(get, path = "/readyz", tag = "operations",
     responses(
         (status = 200, description = "it is ready", body = String, content_type = "text/plain"),
@@ -51,15 +52,17 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Result<&'static str, 
         true => Err("the service is stopping".to_owned()),
         false => Ok(()),
     };
-    let missing: Vec<String> = [
-        closing,
-        app.log.check().map_err(|error| error.to_string()),
-        (app.ready)(),
-        app.view.as_ref().map_or(Ok(()), View::check),
-    ]
-    .into_iter()
-    .filter_map(Result::err)
-    .collect();
+    let log = app.log.check().map_err(|error| error.to_string());
+    let view = app.view.as_ref();
+    let outlasts = app.outlasts_log && log.is_err() && view.is_some_and(View::has_caught_up);
+    let (log, view) = match outlasts {
+        true => (Ok(()), Ok(())),
+        false => (log, view.map_or(Ok(()), View::check)),
+    };
+    let missing: Vec<String> = [closing, log, (app.ready)(), view]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
     if missing.is_empty() {
         return Ok("ok\n");
     }

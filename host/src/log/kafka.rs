@@ -145,6 +145,10 @@ impl Log for KafkaLog {
         self.cluster.committed(group, partition)
     }
 
+    fn retention(&self, topic: Topic) -> Result<Option<Duration>, LogError> {
+        topics::retention(&self.cluster, topic)
+    }
+
     fn check(&self) -> Result<(), LogError> {
         self.cluster.check()
     }

@@ -94,23 +94,3 @@ fn oldest(gallery: &Gallery, start: Offset, to: Offset) -> (Option<Picture>, Vec
     }
     (found, wrong)
 }
-
-/// Refuses changes of which some are lost, from the partition's next one on: they are numbered without gaps.
-///
-/// # Errors
-/// Names those that are not there.
-pub(super) fn check_gaps(partition: &Partition, changes: &[Change]) -> Result<(), CannotTell> {
-    let mut next = partition.next_change();
-    let mut seqs: Vec<u64> = changes.iter().map(|change| change.seq).collect();
-    seqs.sort_unstable();
-    for seq in seqs {
-        if seq > next {
-            let (number, last) = (partition.number(), seq - 1);
-            return Err(CannotTell::Because(format!(
-                "changes/{number}: those with the numbers {next} to {last} are gone"
-            )));
-        }
-        next = next.max(seq + 1);
-    }
-    Ok(())
-}

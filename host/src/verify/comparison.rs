@@ -43,6 +43,9 @@ const MAX_UNKNOWN: usize = 20;
 pub(super) struct Comparison {
     partition: u32,
     range: Range<Offset>,
+    /// The position that was committed before the end was seen, and the last signal that is of no tick before it.
+    committed: Offset,
+    past: Option<Difference>,
     reader: Box<dyn Reader>,
     /// Of the topic, as it was seen first.
     end: Offset,
@@ -97,7 +100,7 @@ impl Comparison {
         log: &dyn Log,
         partition: u32,
         range: Range<Offset>,
-        end: Offset,
+        (committed, end): (Offset, Offset),
         changes: &[Change],
     ) -> Result<Self, CannotTell> {
         let offset = begin_at(log, partition, &range, end)?;
@@ -114,6 +117,8 @@ impl Comparison {
         Ok(Self {
             partition,
             range,
+            committed,
+            past: None,
             reader,
             end,
             messages: Messages::new(),
@@ -214,6 +219,11 @@ impl Comparison {
         self.read_on(Offset::MAX)
     }
 
+    /// The last signal that is of no tick before the position that was committed when the reading began.
+    pub(super) fn take_past(&mut self) -> Option<Difference> {
+        self.past.take()
+    }
+
     /// How many signals of each strategy were the same, and what could not be told.
     pub(super) fn into_counts(self) -> (BTreeMap<String, u64>, Vec<String>) {
         let same = |(strategy, lane): (String, Lane)| (strategy, lane.same);
@@ -253,6 +263,16 @@ impl Comparison {
                 if let Some(difference) = self.meet(id, message) {
                     return Looked::Differs(Box::new(difference));
                 }
+            }
+            if id.place.offset >= self.committed {
+                self.past = Some(Difference::of(
+                    Kind::Extra,
+                    id.strategy,
+                    self.partition,
+                    id.place,
+                    None,
+                    Some(Stored::of(message)),
+                ));
             }
             self.next += 1;
         }

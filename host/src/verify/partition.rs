@@ -1,15 +1,11 @@
 //! One partition: brings it to the range as a takeover would, recomputes the range, and hands what comes of it to the
 //! comparison.
 
-use super::{
-    Request, Verdict,
-    beginning::{self, check_gaps},
-    comparison::Comparison,
-};
+use super::{Request, Verdict, beginning, comparison::Comparison};
 use crate::{
     change::{Change, ON_REPLAY, What},
     control::Components,
-    engine::{Outputs, PictureError, Replay, ReplayError, read_changes},
+    engine::{Outputs, PictureError, Replay, ReplayError, check_gaps, read_changes},
     log::{Append, Group, Log, LogError, Offset, Topic},
     plugin::Digest,
 };
@@ -54,9 +50,15 @@ fn attempt(
 ) -> Result<(), CannotTell> {
     let number = verdict.partition;
     // In this order: all that came of what is committed lies below the end that is seen then.
-    let committed = log.committed(Group::Engine, number)?.unwrap_or(0);
+    let position = log.committed(Group::Engine, number)?;
     let end = log.bounds(Topic::Signals, number)?.end;
     let (mut changes, unreadable) = read_changes(log, number)?;
+    if position.is_none() && !changes.is_empty() {
+        return Err(CannotTell::Because(format!(
+            "ticks/{number}: the engine has no committed position, though it wrote changes; nothing says how far it came"
+        )));
+    }
+    let committed = position.unwrap_or(0);
     if let Some(why) = unreadable.into_iter().next() {
         return Err(CannotTell::Because(why));
     }
@@ -72,7 +74,7 @@ fn attempt(
     changes.retain(|change| change.offset < to);
     check_gaps(&partition, &changes)?;
 
-    let mut comparison = Comparison::start(log, number, from..to, end, &changes)?;
+    let mut comparison = Comparison::start(log, number, from..to, (committed, end), &changes)?;
     for change in &changes {
         if matches!(&change.what, What::Quarantine { reason, .. } if reason.starts_with(ON_REPLAY))
         {
@@ -82,8 +84,17 @@ fn attempt(
     let mut replay = Replay::start(log, &find, partition, changes)?;
     advanced(to.saturating_sub(begun), 0);
     let compared = compare(&mut replay, &mut comparison, outputs, verdict, advanced);
+    let past = comparison.take_past();
     (verdict.signals, verdict.unknown) = comparison.into_counts();
-    compared
+    compared?;
+    if verdict.difference.is_none()
+        && let Some(past) = past
+    {
+        // A signal is committed together with a position behind its tick.
+        let committed = log.committed(Group::Engine, number)?.unwrap_or(0);
+        verdict.difference = (past.offset >= committed).then_some(past);
+    }
+    Ok(())
 }
 
 /// Brings the replay to the range, and recomputes that until it ends or a difference is found. `outputs` are what the

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -57,6 +57,19 @@ struct Shared {
     stop: AtomicBool,
     answered: AtomicU64,
     refused: AtomicU64,
+    /// Where to, and which of these is next.
+    to: Mutex<(Vec<String>, usize)>,
+}
+
+impl Shared {
+    fn url(&self) -> String {
+        let to = self.to.lock().expect("no holder panics");
+        to.0[to.1 % to.0.len()].clone()
+    }
+
+    fn next_url(&self) {
+        self.to.lock().expect("no holder panics").1 += 1;
+    }
 }
 
 /// What became of it.
@@ -74,8 +87,15 @@ impl Load {
     /// Sends to these addresses, to the next one after each failure.
     pub(crate) fn start(urls: Vec<String>, pace: Pace) -> Self {
         let shared = Arc::<Shared>::default();
-        let task = tokio::spawn(send(urls, pace, Arc::clone(&shared)));
+        *shared.to.lock().expect("no holder panics") = (urls, 0);
+        let task = tokio::spawn(send(pace, Arc::clone(&shared)));
         Self { task, shared }
+    }
+
+    /// Sends to these addresses from now on, to the first of them first.
+    pub(crate) fn send_to(&self, urls: &[&str]) {
+        let urls = urls.iter().map(|url| (*url).to_owned()).collect();
+        *self.shared.to.lock().expect("no holder panics") = (urls, 0);
     }
 
     /// Bodies answered 200 so far.
@@ -108,12 +128,12 @@ impl Load {
     }
 }
 
-async fn send(urls: Vec<String>, pace: Pace, shared: Arc<Shared>) -> Sent {
+async fn send(pace: Pace, shared: Arc<Shared>) -> Sent {
     let client = reqwest::Client::builder()
         .timeout(ANSWER_WITHIN)
         .build()
         .expect("a client");
-    let (mut sent, mut tick, mut to) = (Sent::default(), 0, 0);
+    let (mut sent, mut tick) = (Sent::default(), 0);
     let mut clock = tokio::time::interval(pace.every);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while !shared.stop.load(Ordering::Relaxed) {
@@ -131,7 +151,7 @@ async fn send(urls: Vec<String>, pace: Pace, shared: Arc<Shared>) -> Sent {
         let mut stopped_at = None;
         loop {
             let request = client
-                .post(format!("{}/ingest", urls[to % urls.len()]))
+                .post(format!("{}/ingest", shared.url()))
                 .header("Content-Type", "application/x-ndjson")
                 .header("Producer-Id", "faults")
                 .header("Sequence", sent.bodies)
@@ -159,7 +179,7 @@ async fn send(urls: Vec<String>, pace: Pace, shared: Arc<Shared>) -> Sent {
                 );
             }
             sent.again += 1;
-            to += 1;
+            shared.next_url();
             tokio::time::sleep(AGAIN_AFTER).await;
         }
         sent.answered.extend(ticks);

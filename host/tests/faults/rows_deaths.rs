@@ -1,4 +1,5 @@
-//! Rows 1 to 7: an engine is killed at each point of its step, stopped for a while, shut out, or asked to end.
+//! Rows 1 to 7: an engine is killed at each point of its step, stopped for a while, shut out, or asked to end. And desks, which
+//! take records in, are killed under a producer.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::{
     cluster::Cluster,
     fleet::SESSION,
     proxy::{Api, Side},
-    stage::{PATIENCE, Stage, until},
+    stage::{PATIENCE, Stage, long, until},
 };
 
 /// What a takeover may take beyond the session time on a machine that does much else.
@@ -97,6 +98,25 @@ async fn row_15_a_commit_answer_that_comes_after_its_limit() {
         "it took nothing over anew"
     );
     stage.judge(load).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn row_04_a_desk_is_killed_before_its_answer() {
+    let cluster = Cluster::shared();
+    let stage = Stage::new(cluster);
+    let _engine = stage.engine(&cluster.plain()).await;
+    let (mut desk, load) = stage.load().await;
+    for _ in 0..if long() { 10 } else { 3 } {
+        let next = stage.desk().await;
+        load.send_to(&[desk.url(), next.url()]);
+        load.goes_on(5, PATIENCE).await;
+        desk.kill();
+        load.goes_on(20, PATIENCE).await;
+        desk = next;
+    }
+    stage.goes_on(PATIENCE).await;
+    let (_, sent) = stage.judge(load).await;
+    assert!(sent.again > 0, "no body was under way");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

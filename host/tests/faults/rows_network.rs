@@ -73,6 +73,17 @@ async fn row_14_a_slow_network_that_loses_packets() {
         let took = stage.goes_on(PATIENCE).await;
         println!("row 14: committed {took:?} behind");
     }
+    let lag = "an engine to tell how many messages it is behind";
+    until(lag, async || {
+        let (_, metrics) = engine.ask("/metrics").await;
+        let mut lags = metrics.lines().filter_map(|line| {
+            line.strip_prefix("wigwag_engine_lag_messages{")?
+                .rsplit_once(' ')
+        });
+        lags.any(|(_, lag)| lag.parse::<f64>().is_ok_and(|lag| lag > 0.0))
+            .then_some(())
+    })
+    .await;
     for proxy in [&way, &desks_way] {
         proxy.heal();
     }

@@ -13,7 +13,7 @@ use crate::{
     cluster::Cluster,
     fleet::{Process, Usage},
     load::{Load, Pace},
-    stage::{PATIENCE, Stage},
+    stage::{PATIENCE, Stage, long},
 };
 
 const ENGINES: usize = 3;
@@ -26,7 +26,8 @@ const GOES_ON_WITHIN: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn row_28_everything_at_random() {
-    let Some(minutes) = number::<f64>("WIGWAG_SOAK_MINUTES") else {
+    let wanted = number::<f64>("WIGWAG_SOAK_MINUTES").or_else(|| long().then_some(1.0));
+    let Some(minutes) = wanted else {
         return;
     };
     let seed = number("WIGWAG_SOAK_SEED").unwrap_or_else(rand::random::<u64>);

@@ -153,8 +153,9 @@ impl<'a> Stage<'a> {
         let sent = load.stop().await;
         self.reaches(&self.place.ends(), PATIENCE).await;
         let verdict = oracle::judge(&self.place, &sent);
+        let verified = self.verify();
         println!(
-            "{} bodies, {} sent again; {verdict:?}",
+            "{} bodies, {} sent again; {verdict:?}; {verified}",
             sent.bodies, sent.again
         );
         (verdict, sent)

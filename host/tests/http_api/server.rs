@@ -152,6 +152,7 @@ impl Server {
             control: control.clone(),
             webhooks: Arc::new(webhooks),
             log,
+            outlasts_log: false,
             ready: Arc::new(move || match ready.load(Ordering::Relaxed) {
                 true => Ok(()),
                 false => Err("the engine has 0 of 4 partitions".into()),

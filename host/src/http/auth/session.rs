@@ -74,6 +74,7 @@ pub(in crate::http) async fn session(
 pub(in crate::http) async fn begin_session(
     _: SameSite,
     State(access): State<Arc<Access>>,
+    _: Query<NoParameters>,
     headers: HeaderMap,
     JsonBody(request): JsonBody<SessionRequest>,
 ) -> Result<Response, Problem> {
@@ -106,7 +107,11 @@ pub(in crate::http) async fn begin_session(
     delete, path = "/v1/session", tag = "session",
     responses((status = 204, description = "the cookie is removed"))
 )]
-pub(in crate::http) async fn end_session(_: SameSite, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn end_session(
+    _: SameSite,
+    _: Query<NoParameters>,
+    headers: HeaderMap,
+) -> Response {
     (
         StatusCode::NO_CONTENT,
         [(header::SET_COOKIE, cookie("", &headers, "; Max-Age=0"))],

@@ -175,7 +175,7 @@ fn topic_settings(cluster: &Cluster, topic: Topic) -> Vec<(&'static str, String)
     ];
     match topic.cleanup() {
         Cleanup::DeleteAfter(age) => {
-            settings.push(("retention.ms", age.as_millis().to_string()));
+            settings.push((RETENTION, age.as_millis().to_string()));
             // Only whole segments are deleted: a week of them, the default, would outlive a day of `values`.
             settings.push((
                 "segment.ms",
@@ -201,6 +201,7 @@ fn topic_settings(cluster: &Cluster, topic: Topic) -> Vec<(&'static str, String)
     settings
 }
 
+const RETENTION: &str = "retention.ms";
 const TIMESTAMPS: &str = "message.timestamp.type";
 const BY_THE_BROKER: &str = "LogAppendTime";
 const MESSAGE_LIMIT: &str = "max.message.bytes";
@@ -256,6 +257,26 @@ fn check_settings(cluster: &Cluster, admin: &AdminClient<Plain>) -> Result<(), L
         }
     }
     Ok(())
+}
+
+/// For how long a topic keeps its messages by their age; none where it keeps them for ever.
+pub(super) fn retention(
+    cluster: &Arc<Cluster>,
+    topic: Topic,
+) -> Result<Option<Duration>, LogError> {
+    let name = cluster.name(topic);
+    let admin: AdminClient<Plain> =
+        cluster.create(cluster.settings(), Plain(Arc::clone(cluster.health())))?;
+    let asked = [ResourceSpecifier::Topic(name)];
+    let limits = AdminOptions::new().request_timeout(Some(ASK_LIMIT));
+    let answers = wait(admin.describe_configs(&asked, &limits))
+        .map_err(|error| cluster.no_answer("settings of topics", &error))?;
+    let told = answers.into_iter().next().and_then(Result::ok);
+    let value = (told.as_ref())
+        .and_then(|told| told.get(RETENTION)?.value.as_deref()?.parse::<i64>().ok())
+        .ok_or_else(|| cluster.unavailable(format!("topic \"{name}\": {RETENTION} is not told")))?;
+    // -1 is for ever.
+    Ok(u64::try_from(value).ok().map(Duration::from_millis))
 }
 
 /// Waits for an answer of librdkafka, which comes within the limit that it was asked with. No runtime is needed,
