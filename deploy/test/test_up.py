@@ -80,6 +80,14 @@ class Up(unittest.TestCase):
         self.assertIn("ready: statefulset/kafka", ended.stderr)
         self.assertLess(ended.stderr.index("ready: statefulset/kafka"), ended.stderr.index("ready: deployment/api"))
 
+    def test_an_image_that_has_grown_is_refused(self):
+        self.assertIn("wigwag:0.1.0 has 44 MB", self.up("minikube").stderr)
+        self.setUp()
+        large = {"program": "minikube", "arguments": "^image ls --format json", "output": '[{"repoTags":["docker.io/library/wigwag:0.1.0"],"size":"61000000"}]'}
+        ended = self.up("minikube", answers=[large])
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("wigwag:0.1.0 has 61 MB; at most 60 are allowed", ended.stderr)
+
     def test_the_addon_of_minikube_gets_its_addresses_in_its_own_way(self):
         self.assertEqual(self.up("minikube").returncode, 0)
         (config,) = self.applied("ConfigMap")
