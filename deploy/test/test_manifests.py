@@ -94,6 +94,19 @@ class Manifests(unittest.TestCase):
             labels = named(objects, "Namespace", "wigwag")["metadata"]["labels"]
             self.assertEqual(labels["pod-security.kubernetes.io/enforce"], "restricted")
 
+    def test_pods_of_the_acceptance_test_keep_the_same_rules(self):
+        for name in ("verify", "reader"):
+            text = (ROOT / f"deploy/test/{name}.yaml").read_text().replace("${IMAGE}", "wigwag:0.1.0").replace("${SETTINGS}", "wigwag")
+            object = yaml.safe_load(text)
+            for version in KUBERNETES:
+                kubernetes_validate.validate(object, version, strict=True)
+            job = object if object["kind"] == "Job" else {"kind": "Job", "metadata": object["metadata"], "spec": {"template": object}}
+            self.assertEqual(check_hardening([job]), [])
+            # By these a policy lets it ask the brokers, and deploy/acceptance leaves it out of what must be ready.
+            labels = job["spec"]["template"]["metadata"]["labels"]
+            self.assertEqual(labels["app.kubernetes.io/name"], "wigwag")
+            self.assertEqual(labels["app.kubernetes.io/component"], "verify")
+
     def test_a_right_too_many_is_found(self):
         def container(object):
             return object["spec"]["template"]["spec"]["containers"][0]
