@@ -28,7 +28,7 @@ class Up(unittest.TestCase):
             path.write_text(stand_in)
             path.chmod(0o755)
 
-    def up(self, *arguments, marks=(), without=(), answers=(), folder=None):
+    def up(self, *arguments, marks=(), without=(), answers=(), folder=None, **variables):
         """Runs it to its end, with what is recorded for these marks; `answers` come before the recorded ones."""
         for mark in marks:
             (self.folder / "marks" / mark).touch()
@@ -42,7 +42,7 @@ class Up(unittest.TestCase):
                         "rm", "mkdir", "realpath", "wc", "cat", "sleep", "sort", "git"):
             if not (tools / program).exists():
                 (tools / program).symlink_to(shutil.which(program))
-        environment = {"PATH": f"{self.folder / 'bin'}:{tools}", "STAND_IN": str(self.folder), "TMPDIR": str(self.folder), "HOME": os.environ.get("HOME", "/")}
+        environment = {"PATH": f"{self.folder / 'bin'}:{tools}", "STAND_IN": str(self.folder), "TMPDIR": str(self.folder), "HOME": os.environ.get("HOME", "/"), **variables}
         return subprocess.run([ROOT / "deploy/up", *arguments], capture_output=True, text=True, env=environment, cwd=folder, check=False, timeout=300)
 
     def asked(self, program):
@@ -77,6 +77,7 @@ class Up(unittest.TestCase):
         self.assertTrue(all(call.startswith("--context minikube ") for call in self.arguments("kubectl")), self.arguments("kubectl"))
         self.assertIn("http://192.168.49.201/", ended.stdout)
         self.assertIn("http://192.168.49.200:5000/", ended.stdout)
+        self.assertIn("applied: 5 objects, 4 of them new, 0 sent again", ended.stderr)
         self.assertIn("ready: statefulset/kafka", ended.stderr)
         self.assertLess(ended.stderr.index("ready: statefulset/kafka"), ended.stderr.index("ready: deployment/api"))
 
@@ -87,6 +88,13 @@ class Up(unittest.TestCase):
         ended = self.up("minikube", answers=[large])
         self.assertEqual(ended.returncode, 1)
         self.assertIn("wigwag:0.1.0 has 61 MB; at most 60 are allowed", ended.stderr)
+
+    def test_minikube_is_meant_whatever_other_context_is_named(self):
+        self.assertEqual(self.up("minikube", KUBECTL_CONTEXT="production").returncode, 0)
+        self.assertTrue(all(call.startswith("--context minikube ") for call in self.arguments("kubectl")))
+        before = len(self.asked("kubectl"))
+        self.assertEqual(self.up("ha", KUBECTL_CONTEXT="production").returncode, 0)
+        self.assertTrue(all(call.startswith("--context production ") for call in self.arguments("kubectl")[before:]))
 
     def test_the_addon_of_minikube_gets_its_addresses_in_its_own_way(self):
         self.assertEqual(self.up("minikube").returncode, 0)
