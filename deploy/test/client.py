@@ -247,8 +247,14 @@ def compare(folder: pathlib.Path, archive: pathlib.Path) -> int:
     return 0
 
 
+class Arguments(argparse.ArgumentParser):
+    def error(self, message):
+        print(f"client.py: {message}\n\n{__doc__}", file=sys.stderr)
+        sys.exit(64)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(usage=__doc__)
+    parser = Arguments(usage=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     watching = commands.add_parser("watch")
     watching.add_argument("url")
