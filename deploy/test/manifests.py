@@ -242,14 +242,33 @@ def megabytes(text):
 
 
 def replicas(objects, object):
+    """The most that an autoscaler makes of it, or as many as are written down."""
     for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
         if scaler["spec"]["scaleTargetRef"]["name"] == object["metadata"]["name"]:
-            return scaler["spec"]["minReplicas"]
+            return scaler["spec"]["maxReplicas"]
     return object["spec"].get("replicas", 1)
 
 
+def millicores(text):
+    return int(text[:-1]) if text.endswith("m") else int(text) * 1000
+
+
+def cpu_requests_m(objects, engines):
+    """What all pods together ask for when every Deployment is replaced at once, with so many engines."""
+    total = 0
+    for object, template in pods(objects):
+        count = engines if object["metadata"]["name"] == "engine" else replicas(objects, object)
+        count += object["spec"].get("strategy", {}).get("rollingUpdate", {}).get("maxSurge", 0)
+        spec = template["spec"]
+        asked = [sum(millicores(c["resources"]["requests"]["cpu"]) for c in spec["containers"])]
+        # They run before the others, each by itself.
+        asked += [millicores(c["resources"]["requests"]["cpu"]) for c in spec.get("initContainers", [])]
+        total += count * max(asked)
+    return total
+
+
 def memory_limits_mb(objects):
-    """What all pods together may use, Jobs aside, which end."""
+    """What all pods together may use, with as many as autoscalers make; Jobs aside, which end."""
     return sum(
         replicas(objects, object) * sum(megabytes(c["resources"]["limits"]["memory"]) for c in template["spec"]["containers"])
         for object, template in pods(objects)

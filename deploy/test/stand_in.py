@@ -14,6 +14,10 @@ folder = os.environ["STAND_IN"]
 program = os.path.basename(sys.argv[0])
 asked = " ".join(sys.argv[1:])
 given = "" if sys.stdin.isatty() or not re.search(r"-f -", asked) else sys.stdin.read()
+# What is applied by its folder is gone afterwards.
+if applied := re.search(r" -k (\S+)", asked):
+    with open(f"{applied[1]}/kustomization.yaml") as file:
+        given = file.read()
 with open(f"{folder}/asked", "a") as log:
     log.write(json.dumps({"program": program, "arguments": asked, "input": given}) + "\n")
 marks = set(os.listdir(f"{folder}/marks"))

@@ -9,9 +9,10 @@ import subprocess
 import unittest
 
 import kubernetes_validate
+import yaml
 
 from manifests import (
-    ROOT, SECRETS, check_hardening, check_references, composed, containers, memory_limits_mb, megabytes, named, of_kind, pods, title,
+    ROOT, SECRETS, check_hardening, check_references, composed, containers, cpu_requests_m, memory_limits_mb, megabytes, named, of_kind, pods, title,
 )
 
 VARIANTS = {
@@ -19,6 +20,7 @@ VARIANTS = {
     "ha": ("ha",),
     "minikube with all components": ("minikube", "metallb", "observability", "keda"),
     "ha with observability": ("ha", "observability"),
+    "ha with keda": ("ha", "keda"),
 }
 # From the first that has all that is used, to the newest that is known here.
 KUBERNETES = ("1.30", "1.34")
@@ -91,6 +93,19 @@ class Manifests(unittest.TestCase):
             self.assertEqual(check_hardening(objects), [])
             labels = named(objects, "Namespace", "wigwag")["metadata"]["labels"]
             self.assertEqual(labels["pod-security.kubernetes.io/enforce"], "restricted")
+
+    def test_pods_of_the_acceptance_test_keep_the_same_rules(self):
+        for name in ("verify", "reader"):
+            text = (ROOT / f"deploy/test/{name}.yaml").read_text().replace("${IMAGE}", "wigwag:0.1.0").replace("${SETTINGS}", "wigwag")
+            object = yaml.safe_load(text)
+            for version in KUBERNETES:
+                kubernetes_validate.validate(object, version, strict=True)
+            job = object if object["kind"] == "Job" else {"kind": "Job", "metadata": object["metadata"], "spec": {"template": object}}
+            self.assertEqual(check_hardening([job]), [])
+            # By these a policy lets it ask the brokers, and deploy/acceptance leaves it out of what must be ready.
+            labels = job["spec"]["template"]["metadata"]["labels"]
+            self.assertEqual(labels["app.kubernetes.io/name"], "wigwag")
+            self.assertEqual(labels["app.kubernetes.io/component"], "verify")
 
     def test_a_right_too_many_is_found(self):
         def container(object):
@@ -174,6 +189,47 @@ class Manifests(unittest.TestCase):
     def test_minikube_is_content_with_three_gigabytes(self):
         self.assertLess(memory_limits_mb(self.variants["minikube"]) * 1024 * 1024, 3e9)
 
+    def test_minikube_is_content_with_what_kubernetes_leaves_of_two_cores(self):
+        self.assertLess(cpu_requests_m(self.variants["minikube"], engines=3), 900)
+        self.assertLess(cpu_requests_m(self.variants["minikube with all components"], engines=3), 900)
+        for budget, name, change in (
+            (memory_limits_mb, "api", lambda scaler: scaler["spec"].update(maxReplicas=6)),
+            (lambda objects: cpu_requests_m(objects, engines=3), "ingest", lambda scaler: scaler["spec"].update(maxReplicas=6)),
+        ):
+            objects = copy.deepcopy(self.variants["minikube"])
+            before = budget(objects)
+            change(named(objects, "HorizontalPodAutoscaler", name))
+            self.assertGreater(budget(objects), before, "an autoscaler counts at its maximum")
+
+    def test_autoscalers_go_by_what_is_used_and_not_by_what_is_requested(self):
+        for objects in self.each():
+            for scaler in of_kind(objects, "HorizontalPodAutoscaler"):
+                (metric,) = scaler["spec"]["metrics"]
+                self.assertEqual(metric["resource"]["target"]["type"], "AverageValue", title(scaler))
+
+    def test_what_kubernetes_would_fill_into_policies_is_written_out(self):
+        for objects in self.each():
+            for policy in of_kind(objects, "NetworkPolicy"):
+                for rule in policy["spec"].get("ingress", []) + policy["spec"].get("egress", []):
+                    for port in rule.get("ports", []):
+                        self.assertIn("protocol", port, title(policy))
+
+    def test_a_namespace_that_is_applied_alone_is_the_same(self):
+        alone = yaml.safe_load((ROOT / "deploy/base/namespace.yaml").read_text())
+        for objects in self.each():
+            self.assertEqual(named(objects, "Namespace", "wigwag"), alone)
+
+    def test_replicas_are_spread_role_by_role(self):
+        for objects in self.each():
+            for name in ("api", "engine", "ingest"):
+                (spread,) = named(objects, "Deployment", name)["spec"]["template"]["spec"]["topologySpreadConstraints"]
+                self.assertIn("app.kubernetes.io/component", spread["matchLabelKeys"])
+
+    def test_a_position_is_not_forgotten_while_engines_are_away(self):
+        for path in ("deploy/base/kafka/server.properties", "deploy/kafka/broker"):
+            minutes = int(re.search(r"^offsets\.retention\.minutes=(\d+)$", (ROOT / path).read_text(), re.M)[1])
+            self.assertGreaterEqual(minutes, 365 * 24 * 60, path)
+
     def test_heaps_leave_room_in_their_limits(self):
         for objects in self.each():
             for name in ("kafka", "kafka-connect"):
@@ -183,11 +239,13 @@ class Manifests(unittest.TestCase):
                 self.assertGreater(limit, heap * 1.5 + 64, name)
 
     def test_engines_are_never_more_than_partitions(self):
-        keda = named(self.variants["minikube with all components"], "ScaledObject", "engine")
         for objects in self.each():
             partitions = int(named(objects, "ConfigMap", "wigwag")["data"]["WIGWAG_PARTITIONS"])
-            self.assertLessEqual(keda["spec"]["maxReplicaCount"], partitions)
+            keda = named(objects, "ScaledObject", "engine")
+            if keda:
+                self.assertEqual(keda["spec"]["maxReplicaCount"], partitions)
             self.assertLessEqual(named(objects, "Deployment", "engine")["spec"].get("replicas", 1), partitions)
+        keda = named(self.variants["ha with keda"], "ScaledObject", "engine")
         (trigger,) = keda["spec"]["triggers"]
         self.assertEqual((trigger["metadata"]["consumerGroup"], trigger["metadata"]["topic"]), ("engine", "ticks"))
 

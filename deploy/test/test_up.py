@@ -10,7 +10,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from manifests import ROOT, containers, kustomize, pods
+from manifests import ROOT, containers, kustomize, named, pods
 
 RECORDED = json.loads((ROOT / "deploy/test/recorded/minikube.json").read_text())
 
@@ -28,7 +28,7 @@ class Up(unittest.TestCase):
             path.write_text(stand_in)
             path.chmod(0o755)
 
-    def up(self, *arguments, marks=(), without=(), answers=()):
+    def up(self, *arguments, marks=(), without=(), answers=(), folder=None, **variables):
         """Runs it to its end, with what is recorded for these marks; `answers` come before the recorded ones."""
         for mark in marks:
             (self.folder / "marks" / mark).touch()
@@ -42,8 +42,8 @@ class Up(unittest.TestCase):
                         "rm", "mkdir", "realpath", "wc", "cat", "sleep", "sort", "git"):
             if not (tools / program).exists():
                 (tools / program).symlink_to(shutil.which(program))
-        environment = {"PATH": f"{self.folder / 'bin'}:{tools}", "STAND_IN": str(self.folder), "HOME": os.environ.get("HOME", "/")}
-        return subprocess.run([ROOT / "deploy/up", *arguments], capture_output=True, text=True, env=environment, check=False, timeout=300)
+        environment = {"PATH": f"{self.folder / 'bin'}:{tools}", "STAND_IN": str(self.folder), "TMPDIR": str(self.folder), "HOME": os.environ.get("HOME", "/"), **variables}
+        return subprocess.run([ROOT / "deploy/up", *arguments], capture_output=True, text=True, env=environment, cwd=folder, check=False, timeout=300)
 
     def asked(self, program):
         lines = (self.folder / "asked").read_text().splitlines()
@@ -55,6 +55,14 @@ class Up(unittest.TestCase):
     def applied(self, kind):
         """Those of the inputs of `kubectl apply` that hold a kind."""
         return [call["input"] for call in self.asked("kubectl") if f"kind: {kind}\n" in call["input"]]
+
+    def composed(self):
+        """The objects of the kustomization that was applied last, whose own folder is gone: its paths are relative."""
+        text = [call["input"] for call in self.asked("kubectl") if " -k " in call["arguments"]][-1]
+        again = self.folder / "again"
+        again.mkdir(exist_ok=True)
+        (again / "kustomization.yaml").write_text(text)
+        return kustomize(again)
 
     def test_from_nothing_to_an_address(self):
         ended = self.up("minikube")
@@ -69,8 +77,24 @@ class Up(unittest.TestCase):
         self.assertTrue(all(call.startswith("--context minikube ") for call in self.arguments("kubectl")), self.arguments("kubectl"))
         self.assertIn("http://192.168.49.201/", ended.stdout)
         self.assertIn("http://192.168.49.200:5000/", ended.stdout)
+        self.assertIn("applied: 5 objects, 4 of them new, 0 sent again", ended.stderr)
         self.assertIn("ready: statefulset/kafka", ended.stderr)
         self.assertLess(ended.stderr.index("ready: statefulset/kafka"), ended.stderr.index("ready: deployment/api"))
+
+    def test_an_image_that_has_grown_is_refused(self):
+        self.assertIn("wigwag:0.1.0 has 44 MB", self.up("minikube").stderr)
+        self.setUp()
+        large = {"program": "minikube", "arguments": "^image ls --format json", "output": '[{"repoTags":["docker.io/library/wigwag:0.1.0"],"size":"61000000"}]'}
+        ended = self.up("minikube", answers=[large])
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("wigwag:0.1.0 has 61 MB; at most 60 are allowed", ended.stderr)
+
+    def test_minikube_is_meant_whatever_other_context_is_named(self):
+        self.assertEqual(self.up("minikube", KUBECTL_CONTEXT="production").returncode, 0)
+        self.assertTrue(all(call.startswith("--context minikube ") for call in self.arguments("kubectl")))
+        before = len(self.asked("kubectl"))
+        self.assertEqual(self.up("ha", KUBECTL_CONTEXT="production").returncode, 0)
+        self.assertTrue(all(call.startswith("--context production ") for call in self.arguments("kubectl")[before:]))
 
     def test_the_addon_of_minikube_gets_its_addresses_in_its_own_way(self):
         self.assertEqual(self.up("minikube").returncode, 0)
@@ -110,11 +134,45 @@ class Up(unittest.TestCase):
 
     def test_what_is_applied_are_the_images_and_components_that_were_asked_for(self):
         self.assertEqual(self.up("minikube", "observability", "--tag", "0.2.0", "--registry", "localhost:5100").returncode, 0)
-        objects = kustomize(ROOT / "deploy/.composed")
+        objects = self.composed()
         images = {container["image"] for _, template in pods(objects) for container in containers(template)}
         ours = {image for image in images if "wigwag" in image}
         self.assertEqual(ours, {f"localhost:5100/{name}:0.2.0" for name in ("wigwag", "wigwag-generator", "wigwag-kafka")})
         self.assertEqual(len(images - ours), 2, "Prometheus and Grafana")
+
+    def test_nothing_is_left_of_what_was_put_together(self):
+        self.assertEqual(self.up("minikube").returncode, 0)
+        self.assertEqual(list(self.folder.glob("wigwag-up.*")), [])
+
+    def test_a_folder_is_the_callers(self):
+        mine = self.folder / "mine"
+        mine.mkdir()
+        base = os.path.relpath(ROOT / "deploy/overlays/minikube", os.path.realpath(mine))
+        (mine / "kustomization.yaml").write_text(f"resources: [{base}]\nnameSuffix: -mine\n")
+        ended = self.up("mine", "--context", "other", folder=self.folder)
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertIsNotNone(named(self.composed(), "StatefulSet", "kafka-mine"))
+        self.assertTrue(all(call.startswith("--context other ") for call in self.arguments("kubectl")))
+
+    def test_a_cluster_that_does_not_say_whether_there_are_tokens_gets_none(self):
+        away = {"program": "kubectl", "arguments": "get secret", "exit": 1, "error": "Unable to connect to the server: net/http: TLS handshake timeout\n"}
+        ended = self.up("minikube", answers=[away])
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("none were made", ended.stderr)
+        self.assertEqual([call for call in self.arguments("kubectl") if "create secret" in call], [])
+
+    def test_tokens_that_are_half_there_stay(self):
+        half = {"program": "kubectl", "arguments": "get secret wigwag-clients wigwag-tokens", "output": "secret/wigwag-clients\n"}
+        shown = {"program": "kubectl", "arguments": "get secret wigwag-clients -o go-template", "output": "0123456789abcdef"}
+        self.assertEqual(self.up("minikube", answers=[half, shown]).returncode, 0)
+        (made,) = [call for call in self.arguments("kubectl") if "create secret" in call]
+        self.assertIn("wigwag-tokens", made)
+
+    def test_an_api_that_answers_without_signals_is_a_failure(self):
+        silent = {"program": "curl", "arguments": "http://192.168.49.201/v1/signals", "output": "{\"signals\":[]}"}
+        ended = self.up("minikube", "--timeout", "1", answers=[silent])
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("the API answers at http://192.168.49.201/ and has no signal after 1 s", ended.stderr)
 
     def test_no_secret_is_in_a_command_line(self):
         self.assertEqual(self.up("minikube").returncode, 0)
