@@ -53,7 +53,9 @@ fn attempt(
     let position = log.committed(Group::Engine, number)?;
     let end = log.bounds(Topic::Signals, number)?.end;
     let (mut changes, unreadable) = read_changes(log, number)?;
-    if position.is_none() && !changes.is_empty() {
+    // The first step of all may have come in between.
+    let is_forgotten = position.is_none() && !changes.is_empty();
+    if is_forgotten && log.committed(Group::Engine, number)?.is_none() {
         return Err(CannotTell::Because(format!(
             "ticks/{number}: the engine has no committed position, though it wrote changes; nothing says how far it came"
         )));
