@@ -105,11 +105,20 @@ pub(super) fn test(
         "warm-up      {} ticks of a symbol before its first value",
         held.warm_up_ticks
     )?;
-    writeln!(
-        out,
-        "conformance  holds on {} made-up ticks: a second run, any split of batches, a snapshot and restore at any cut",
-        held.ticks
-    )?;
+    match held.values + held.signals {
+        0 => writeln!(
+            out,
+            "conformance  holds over nothing: no value and no signal came of {} made-up ticks; try it with parameters of a \
+             shorter warm-up too",
+            held.ticks
+        )?,
+        _ => writeln!(
+            out,
+            "conformance  holds on {} made-up ticks, for {} values and {} signals: a second run, any split of batches, a \
+             snapshot and restore at any cut",
+            held.ticks, held.values, held.signals
+        )?,
+    }
     Ok(())
 }
 
