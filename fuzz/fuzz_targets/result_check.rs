@@ -4,4 +4,6 @@
 #[path = "../judged/result_check.rs"]
 mod judged;
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| judged::judge(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    judged::judge(data);
+});

@@ -2,10 +2,10 @@
 
 use wigwag::market::{Limits, Record, read_record};
 
-/// Panics where the reader does not hold what it promises.
-pub fn judge(data: &[u8]) {
+/// Whether it is accepted. Panics where the reader does not hold what it promises.
+pub fn judge(data: &[u8]) -> bool {
     let Ok(record) = read_record(data, &Limits::none()) else {
-        return;
+        return false;
     };
     if let Record::Tick(tick) = &record {
         for price in [tick.open, tick.high, tick.low, tick.close] {
@@ -20,4 +20,5 @@ pub fn judge(data: &[u8]) {
     record.write_json(&mut written);
     let again = read_record(&written, &Limits::none()).expect("what was written is valid");
     assert_eq!(format!("{again:?}"), format!("{record:?}"));
+    true
 }

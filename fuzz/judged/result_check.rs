@@ -2,8 +2,8 @@
 
 use wigwag::plugin::{EventSide, Opinion, Output, PluginSignals, check_output};
 
-/// Panics where the check does not hold what it promises.
-pub fn judge(data: &[u8]) {
+/// How many signals it has, where it is accepted. Panics where the check does not hold what it promises.
+pub fn judge(data: &[u8]) -> Option<usize> {
     let mut bytes = Bytes(data);
     let (rows, wanted, series) = (bytes.small(), bytes.small(), bytes.small() % 4);
     let signals = PluginSignals {
@@ -18,9 +18,9 @@ pub fn judge(data: &[u8]) {
     };
     let values = bytes.list(Bytes::number);
     let output = Output { signals, values };
-    if check_output(&output, rows, wanted, series).is_ok() {
-        usable(&output, rows, wanted, series);
-    }
+    check_output(&output, rows, wanted, series).ok()?;
+    usable(&output, rows, wanted, series);
+    Some(output.signals.row.len())
 }
 
 fn usable(output: &Output, rows: usize, wanted: usize, series: usize) {

@@ -64,6 +64,8 @@ pub struct Limits {
     pub plugin_bytes: usize,
     /// How long a body may take to arrive.
     pub body_within: Duration,
+    /// An upload that takes longer is answered with the address of its status.
+    pub uploaded_within: Duration,
     /// Streams open at once.
     pub streams: usize,
 }
@@ -74,6 +76,7 @@ impl Default for Limits {
             ingest_bytes: 16 << 20,
             plugin_bytes: 64 << 20,
             body_within: Duration::from_secs(30),
+            uploaded_within: plugins::UPLOADED_WITHIN,
             streams: 1_000,
         }
     }

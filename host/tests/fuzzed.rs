@@ -4,7 +4,7 @@
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use wigwag::plugin::{BUILT_IN, check};
+use wigwag::plugin::BUILT_IN;
 
 #[allow(unreachable_pub, reason = "shared with the fuzz targets")]
 #[path = "../../fuzz/judged/record_reader.rs"]
@@ -48,7 +48,7 @@ fn the_check_of_an_upload_holds_for_spoiled_plugins() {
     let mut dice = ChaCha8Rng::seed_from_u64(1);
     let (mut refused, mut accepted) = (0, 0);
     for (_, bytes) in BUILT_IN {
-        upload_check::judge(bytes);
+        assert!(upload_check::judge(bytes));
         for _ in 0..300 {
             let mut spoiled = bytes.to_vec();
             // Most of a plugin is code; its head and its end say what it is.
@@ -60,10 +60,9 @@ fn the_check_of_an_upload_holds_for_spoiled_plugins() {
                 }
                 _ => spoil(&mut spoiled, &mut dice),
             }
-            upload_check::judge(&spoiled);
-            match check(&spoiled) {
-                Ok(()) => accepted += 1,
-                Err(_) => refused += 1,
+            match upload_check::judge(&spoiled) {
+                true => accepted += 1,
+                false => refused += 1,
             }
         }
     }
@@ -82,21 +81,47 @@ fn the_reader_of_records_holds_for_spoiled_records() {
     ];
     let mut dice = ChaCha8Rng::seed_from_u64(2);
     for bytes in good {
-        record_reader::judge(bytes);
+        assert!(record_reader::judge(bytes));
+        let mut accepted = 0;
         for _ in 0..20_000 {
             let mut spoiled = bytes.to_vec();
             spoil(&mut spoiled, &mut dice);
-            record_reader::judge(&spoiled);
+            accepted += u32::from(record_reader::judge(&spoiled));
         }
+        // Otherwise it would say nothing.
+        assert!((20..19_980).contains(&accepted), "{accepted}");
     }
 }
 
 #[test]
 fn the_check_of_results_holds_for_any_result() {
+    // Two signals of three rows, two of which are wanted of one series: as the target reads it.
+    let good = [
+        3, 2, 1, 2, 0, 2, 2, 0, 0, 2, 128, 200, 2, 9, 9, 1, 50, 2, 9, 9,
+    ];
+    assert_eq!(result_check::judge(&good), Some(2));
     let mut dice = ChaCha8Rng::seed_from_u64(3);
-    for _ in 0..100_000 {
-        let length = dice.random_range(0..60);
-        let data: Vec<u8> = (0..length).map(|_| dice.random()).collect();
-        result_check::judge(&data);
+    let (mut refused, mut accepted) = (0, 0);
+    for n in 0..100_000 {
+        let data = match n % 2 {
+            0 => {
+                let length = dice.random_range(0..60);
+                (0..length).map(|_| dice.random()).collect()
+            }
+            _ => {
+                let mut spoiled = good.to_vec();
+                spoil(&mut spoiled, &mut dice);
+                spoiled
+            }
+        };
+        match result_check::judge(&data) {
+            Some(signals) => accepted += u32::from(signals > 0),
+            None => refused += 1,
+        }
     }
+    // Otherwise it would say nothing.
+    assert!(
+        refused > 10_000 && accepted > 1_000,
+        "{refused} and {accepted}"
+    );
 }

@@ -1,4 +1,4 @@
-//! What newcomers run into, as seen in a component's imports or in how it failed, and what to do about it.
+//! What newcomers run into, as seen in a component's imports, and what to do about it.
 
 /// What a plugin asks of its surroundings and does not get, by the interface it is asked of, with what to do instead.
 const NOT_GIVEN: [(&str, &str, &str); 4] = [
@@ -75,13 +75,4 @@ pub(super) fn of_wasi_calls(module: &[u8]) -> String {
         "it calls {} of the system, which plugins do not get: {cure}",
         calls.join(", ")
     )
-}
-
-/// What to do about a row at which a plugin failed, where the failure's own words do not say it.
-pub(super) fn of_cause(cause: &str) -> Option<&'static str> {
-    match cause {
-        "trap" => Some("make a test of this tick, and look where the message points"),
-        "deadline" => Some("look for a loop that does not end"),
-        _ => None,
-    }
 }

@@ -4,7 +4,7 @@ use std::{io::Write, time::Duration};
 
 use anyhow::{Context, bail};
 use futures_util::StreamExt as _;
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
 use super::{
@@ -48,6 +48,13 @@ pub(super) async fn push(
         "uploaded {name} {}, sha256:{digest}",
         text(&uploaded, "version")
     )?;
+    if uploaded["compared"] == 0 {
+        writeln!(
+            out,
+            "it was tried over nothing: no value and no signal came of the ticks; `wigwag plugin test` with parameters of a \
+             shorter warm-up says more"
+        )?;
+    }
     let id = request.id.clone().unwrap_or_else(|| name.to_owned());
     let wanted = Wanted {
         id: &id,
@@ -56,9 +63,24 @@ pub(super) async fn push(
         definition: &request.definition,
         enabled: true,
     };
-    strategies::define(&service, &wanted, out).await?;
+    strategies::path_of(&id)?;
+    // From before it starts, so that its first signal is seen.
+    let stream = match request.signals {
+        0 => None,
+        _ => Some(open_stream(&service, &id).await?),
+    };
+    let strategy = strategies::define(&service, &wanted, out).await?;
     out.flush()?;
-    follow(&service, &id, request, out).await
+    match stream {
+        Some(stream) => follow(stream, &strategy, request, out).await,
+        None => Ok(()),
+    }
+}
+
+/// The signals of a strategy from now on, as server-sent events.
+async fn open_stream(service: &Service, id: &str) -> anyhow::Result<Response> {
+    let path = format!("/v1/stream?strategy={id}&types=signal");
+    service.ask(Method::GET, &path, None).await
 }
 
 /// The plugin, once the service has it.
@@ -94,19 +116,19 @@ async fn upload(service: &Service, bytes: Vec<u8>, out: &mut dyn Write) -> anyho
     }
 }
 
-/// Prints signals as they are committed, until there are enough or the time is over.
+/// Prints signals of what the strategy is now as they are committed, until there are enough or the time is over.
 async fn follow(
-    service: &Service,
-    id: &str,
+    stream: Response,
+    strategy: &Value,
     request: &Request,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    if request.signals == 0 {
-        return Ok(());
-    }
-    let path = format!("/v1/stream?strategy={id}&types=signal");
-    let answer = service.ask(Method::GET, &path, None).await?;
-    let (mut stream, mut rest, mut seen) = (answer.bytes_stream(), Vec::new(), 0);
+    let is_of_it = |signal: &Value| {
+        signal["strategy"] == strategy["id"]
+            && signal["plugin_digest"] == strategy["plugin_digest"]
+            && signal["params_digest"] == strategy["params_digest"]
+    };
+    let (mut stream, mut rest, mut seen) = (stream.bytes_stream(), Vec::new(), 0);
     let ended = tokio::time::timeout(request.within, async {
         while let Some(bytes) = stream.next().await {
             rest.extend_from_slice(&bytes?);
@@ -118,7 +140,7 @@ async fn follow(
                 else {
                     continue;
                 };
-                if signal["strategy"] == id {
+                if is_of_it(&signal) {
                     writeln!(
                         out,
                         "{} {} {} at {}: {} ({})",
@@ -142,7 +164,7 @@ async fn follow(
     match ended.await {
         Ok(ended) => ended,
         Err(_) => {
-            let seconds = request.within.as_secs();
+            let (seconds, id) = (request.within.as_secs(), text(strategy, "id"));
             writeln!(
                 out,
                 "{seen} signals within {seconds} s; it goes on: wigwag strategy list, wigwag strategy logs {id}"

@@ -29,19 +29,21 @@ pub(super) async fn set(
     service: &ServiceOptions,
     out: &mut dyn Write,
 ) -> anyhow::Result<()> {
-    define(&Service::find(service)?, wanted, out).await
+    define(&Service::find(service)?, wanted, out)
+        .await
+        .map(drop)
 }
 
 /// What a definition has beside what these commands give: a change keeps it.
 const KEPT: [&str; 4] = ["params", "symbols", "input", "values_interval_ms"];
 
-/// Writes the definition, and says what it is now. A change is one of the strategy as it was read: it is refused where
+/// Writes the definition, says what the strategy is now, and gives it. A change is one of the strategy as it was read: it is refused where
 /// another came between.
 pub(super) async fn define(
     service: &Service,
     wanted: &Wanted<'_>,
     out: &mut dyn Write,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Value> {
     let Wanted {
         id,
         plugin,
@@ -115,7 +117,7 @@ pub(super) async fn define(
             bars => format!(" on {bars}"),
         }
     )?;
-    Ok(())
+    Ok(strategy)
 }
 
 /// Leaves parameters out that a plugin does not take any more.
@@ -141,7 +143,7 @@ fn input_of(strategy: &Value) -> String {
 }
 
 /// Where the service has it.
-fn path_of(id: &str) -> anyhow::Result<String> {
+pub(super) fn path_of(id: &str) -> anyhow::Result<String> {
     if !Strategy::is_id(id) {
         bail!(
             "id is {id:?}; use 1 to 64 characters from a-z 0-9 . _ -, the first a letter or digit"

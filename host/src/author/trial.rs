@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use super::{cure, found, look, price};
+use super::{found, look, price};
 use crate::{
     bars::Interval,
     change::{Change, What},
@@ -105,11 +105,20 @@ pub(super) fn test(
         "warm-up      {} ticks of a symbol before its first value",
         held.warm_up_ticks
     )?;
-    writeln!(
-        out,
-        "conformance  holds on {} made-up ticks: a second run, any split of batches, a snapshot and restore at any cut",
-        held.ticks
-    )?;
+    match held.values + held.signals {
+        0 => writeln!(
+            out,
+            "conformance  holds over nothing: no value and no signal came of {} made-up ticks; try it with parameters of a \
+             shorter warm-up too",
+            held.ticks
+        )?,
+        _ => writeln!(
+            out,
+            "conformance  holds on {} made-up ticks, for {} values and {} signals: a second run, any split of batches, a \
+             snapshot and restore at any cut",
+            held.ticks, held.values, held.signals
+        )?,
+    }
     Ok(())
 }
 
@@ -137,20 +146,15 @@ fn run(
         .filter(|append| append.topic == Topic::Changes)
     {
         let change: Change = serde_json::from_slice(&change.value).context("a change is JSON")?;
-        if let What::Skip { cause, detail, .. } = &change.what {
+        if let What::Skip { detail, .. } = &change.what {
             let line = lines
                 .get(usize::try_from(change.offset)?)
                 .context("a row has its line")?;
-            let cure = cure::of_cause(cause).map(|cure| format!("; {cure}"));
             let row = match input {
                 Input::Ticks => "at the tick",
                 Input::Bars(_) => "at the bar that is closed by",
             };
-            bail!(
-                "it {detail}{}\n  {row} {}",
-                cure.unwrap_or_default(),
-                String::from_utf8_lossy(line)
-            );
+            bail!("it {detail}\n  {row} {}", String::from_utf8_lossy(line));
         }
     }
     let quarantined = partition.status().find_map(|status| status.quarantined);

@@ -359,7 +359,7 @@ impl Catalogue {
     }
 
     pub(super) fn add(&mut self, plugin: Arc<Plugin>, record: PluginRecord, offset: Offset) {
-        let info = PluginInfo::of(&plugin, record.size_bytes, record.fuel_per_tick);
+        let info = PluginInfo::of(&plugin, &record);
         let defaults = plugin.description().defaults();
         self.plugins.insert(
             plugin.digest(),

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     Control, ShadowRequest, StrategyRequest, blocking,
     info::ControlError,
+    recent,
     record::{ShadowRecord, StrategyRecord},
 };
 use crate::{
@@ -145,7 +146,8 @@ impl Control {
         }
     }
 
-    /// What a tick costs with these parameters. The plugin itself looks at them, and is tried with them, unless it was.
+    /// What a tick costs with these parameters, made up or real. The plugin itself looks at them, and is tried with them,
+    /// unless it was.
     async fn price(
         &self,
         at: &str,
@@ -159,10 +161,11 @@ impl Control {
         let name = plugin.description().name.clone();
         let (plugin, params) = (plugin.clone(), params.clone());
         let place = self.uploads.place_to_price().await;
+        let log = self.log.clone();
         let tried = blocking(move || {
             // Taken until it is done, whether or not somebody still waits for that.
             let _place = place;
-            conform(&plugin, &params, None)
+            conform(&plugin, &params, Some(&recent::sample(&*log)))
         });
         let tried = tried.await?;
         let field = |param: &str| format!("{at}params.{param}");

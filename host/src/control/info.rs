@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::record::PluginRecord;
 use crate::{
     log::{LogError, Offset},
     plugin::{Columns, Digest, EventKinds, FieldError, LoadError, ParamInfo, Plugin, SeriesInfo},
@@ -33,6 +34,9 @@ pub struct PluginInfo {
     pub size_bytes: u64,
     /// What a tick costs it with its default parameters, in fuel.
     pub fuel_per_tick: Option<u64>,
+    /// Values and signals that were compared when it was tried with them. 0 says that none came of the ticks, as where the
+    /// warm-up is longer: then the trial tells nothing of its results.
+    pub compared: Option<u64>,
     /// The uploads of its name, the newest first, at most 20: `NAME@VERSION` or the digest leads back to one.
     pub versions: Vec<PluginVersion>,
 }
@@ -48,7 +52,7 @@ pub struct PluginVersion {
 
 impl PluginInfo {
     /// Without the other uploads of its name.
-    pub(super) fn of(plugin: &Plugin, size_bytes: u64, fuel_per_tick: Option<u64>) -> Self {
+    pub(super) fn of(plugin: &Plugin, record: &PluginRecord) -> Self {
         let d = plugin.description();
         let columns = [
             (Columns::TIME, "time"),
@@ -79,8 +83,9 @@ impl PluginInfo {
             columns: columns.map(|(_, name)| name.to_owned()).collect(),
             events: events.map(|(_, name)| name.to_owned()).collect(),
             series: d.series.clone(),
-            size_bytes,
-            fuel_per_tick,
+            size_bytes: record.size_bytes,
+            fuel_per_tick: record.fuel_per_tick,
+            compared: record.compared,
             versions: Vec::new(),
         }
     }

@@ -26,6 +26,9 @@ pub(super) struct PluginRecord {
     /// What a tick costs with its default parameters; not known of what was uploaded before it was measured.
     #[serde(default)]
     pub(super) fuel_per_tick: Option<u64>,
+    /// Values and signals that were compared when it was tried so; not known of what was uploaded before they were counted.
+    #[serde(default)]
+    pub(super) compared: Option<u64>,
 }
 
 /// A strategy as it stands in `control`: its definition, and what belongs to it but not to its results.

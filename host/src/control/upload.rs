@@ -251,6 +251,7 @@ impl Control {
             hidden: false,
             by: actor.name.clone(),
             fuel_per_tick: Some(found.fuel_per_tick),
+            compared: Some((found.values + found.signals) as u64),
         };
         self.shared.catalogue().prepare(plugin);
         Ok((record, messages))

@@ -23,9 +23,9 @@ use crate::{
     plugin::Digest,
 };
 
-/// An upload that takes longer is answered with the address of its status. A Rust plugin takes a tenth of it at most, a
-/// compile bomb is refused within it, a Python runtime is not done.
-const UPLOADED_WITHIN: Duration = Duration::from_secs(8);
+/// How long an upload is waited for. A Rust plugin takes a tenth of it at most, a compile bomb is refused within it, a
+/// Python runtime is not done.
+pub(super) const UPLOADED_WITHIN: Duration = Duration::from_secs(8);
 
 /// All plugins.
 #[derive(Serialize, ToSchema)]
@@ -96,7 +96,8 @@ pub(super) async fn upload(
     .await?;
     let digest = Digest::of(&bytes);
     let mut outcome = app.control.begin_upload(bytes, caller.actor())?;
-    let done = tokio::time::timeout(UPLOADED_WITHIN, outcome.wait_for(Option::is_some)).await;
+    let within = app.limits.uploaded_within;
+    let done = tokio::time::timeout(within, outcome.wait_for(Option::is_some)).await;
     let Ok(done) = done else {
         let location = format!("/v1/plugins/uploads/{digest}");
         let status = Json(status_of(digest, None));

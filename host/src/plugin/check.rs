@@ -18,6 +18,11 @@ const MAX_LOCALS: u32 = 10_000;
 /// The deepest nesting of components and modules.
 const MAX_NESTING: usize = 16;
 
+/// What to do about each.
+const FLATTER: &str = "put fewer components into each other";
+const LEANER: &str = "leave out what it does not use";
+const SMALLER: &str = "split its largest functions, or keep tables in data instead of code";
+
 /// The interface that a plugin must export, without version.
 const STRATEGY: &str = "wigwag:plugin/strategy";
 
@@ -25,7 +30,9 @@ const STRATEGY: &str = "wigwag:plugin/strategy";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
     /// Too many bytes.
-    #[error("is {bytes} bytes; at most {limit} are accepted")]
+    #[error(
+        "is {bytes} bytes; at most {limit} are accepted; strip names and debugging sections, or leave out what it does not use"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,
@@ -41,10 +48,12 @@ pub enum CheckError {
     )]
     CoreModule,
     /// Not valid WebAssembly.
-    #[error("is not valid WebAssembly: {0}")]
+    #[error(
+        "is not valid WebAssembly: {0}; build it anew, without threads and relaxed SIMD, and send the whole file"
+    )]
     Malformed(String),
     /// A count is above its limit.
-    #[error("has {what} {count}; at most {limit} is accepted")]
+    #[error("has {what} {count}; at most {limit} is accepted; {cure}")]
     TooMany {
         /// What was counted.
         what: &'static str,
@@ -52,6 +61,8 @@ pub enum CheckError {
         count: usize,
         /// The limit.
         limit: usize,
+        /// What to do.
+        cure: &'static str,
     },
     /// Another version of the contract.
     #[error("exports \"{export}\", this host speaks 1.x; rebuild it with wigwag-plugin 1")]
@@ -117,7 +128,7 @@ fn check_names(bytes: &[u8]) -> Result<(), CheckError> {
             }
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
                 depth += 1;
-                at_most("a nesting of", depth, MAX_NESTING)?;
+                at_most("a nesting of", depth, MAX_NESTING, FLATTER)?;
             }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CodeSectionStart { count, .. } => {
@@ -126,6 +137,7 @@ fn check_names(bytes: &[u8]) -> Result<(), CheckError> {
                     "a number of functions of",
                     functions as usize,
                     MAX_FUNCTIONS as usize,
+                    LEANER,
                 )?;
             }
             Payload::CodeSectionEntry(body) => {
@@ -133,6 +145,7 @@ fn check_names(bytes: &[u8]) -> Result<(), CheckError> {
                     "a function of bytes",
                     body.as_bytes().len(),
                     MAX_FUNCTION_BYTES,
+                    SMALLER,
                 )?;
                 let mut locals = 0_u32;
                 for group in body.get_locals_reader().map_err(|e| malformed(&e))? {
@@ -142,6 +155,7 @@ fn check_names(bytes: &[u8]) -> Result<(), CheckError> {
                     "a function with locals",
                     locals as usize,
                     MAX_LOCALS as usize,
+                    SMALLER,
                 )?;
             }
             Payload::ComponentImportSection(imports) if depth == 0 => {
@@ -173,11 +187,20 @@ fn check_names(bytes: &[u8]) -> Result<(), CheckError> {
     }
 }
 
-fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), CheckError> {
-    if count > limit {
-        Err(CheckError::TooMany { what, count, limit })
-    } else {
-        Ok(())
+fn at_most(
+    what: &'static str,
+    count: usize,
+    limit: usize,
+    cure: &'static str,
+) -> Result<(), CheckError> {
+    match count > limit {
+        true => Err(CheckError::TooMany {
+            what,
+            count,
+            limit,
+            cure,
+        }),
+        false => Ok(()),
     }
 }
 

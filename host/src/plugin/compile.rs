@@ -56,7 +56,7 @@ pub struct Compiler {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CompileError {
     /// The compiler refused it.
-    #[error("cannot be compiled: {0}")]
+    #[error("cannot be compiled: {0}; build it without what the message names")]
     Refused(String),
     /// It took more than it may.
     #[error(
@@ -78,7 +78,9 @@ pub enum CompileError {
         seconds: u64,
     },
     /// The child could not be run at all: no fault of the component.
-    #[error("the compiling process {program:?} cannot be run: {detail}")]
+    #[error(
+        "the compiling process {program:?} cannot be run: {detail}; have the operator see that the service may start it, and send the plugin again"
+    )]
     Child {
         /// What was started.
         program: PathBuf,

@@ -2,18 +2,19 @@
 //! batches, and for a snapshot and restore at any cut. What the engine builds on is tried here before a plugin is taken.
 
 mod comparison;
+mod refusal;
 mod walk;
-
-use std::fmt;
 
 use serde_json::{Map, Value};
 
+pub use self::refusal::{ConformanceError, Trial};
 use self::{
     comparison::{Seen, compare},
+    refusal::NEWEST,
     walk::{Kept, Walk, mix},
 };
 use super::{
-    instance::{ConfigureError, Failure},
+    instance::Failure,
     runtime::Plugin,
     sample::{SYMBOLS, Sample},
 };
@@ -33,6 +34,17 @@ const PROBE_TICKS: usize = 60;
 /// Fuel that one pass over the ticks may take: a dear plugin is tried on fewer.
 const PASS_FUEL: u64 = 200_000_000;
 
+/// Units after which another instance goes on, again and again: so few that a cut falls into each state on the way.
+/// Where there are many symbols, whose states are all handed on, it is a part of their number.
+const LINK_UNITS: usize = 7;
+const SYMBOLS_A_UNIT: usize = 4;
+
+/// Fuel that these instances may take together: where each is dear, fewer go further.
+const CHAIN_FUEL: u64 = 500_000_000;
+
+/// Ticks from which a price can be told: of fewer, the call itself is most of it.
+const PRICED_TICKS: usize = 100;
+
 /// Fuel that all of it may take, starts and snapshots too: some seconds.
 const TOTAL_FUEL: u64 = 20_000_000_000;
 
@@ -44,114 +56,16 @@ const SEED: u64 = 0x5157;
 pub struct Conformance {
     /// Ticks on which it was tried, made-up and real.
     pub ticks: usize,
-    /// What a tick costs on average, in fuel: its price. The same on every machine.
+    /// What a tick costs on average, in fuel: its price, of made-up or of real ticks, whichever is higher.
     pub fuel_per_tick: u64,
+    /// Values and signals that were compared; where there is none, it holds over nothing.
+    pub values: usize,
+    /// See `values`.
+    pub signals: usize,
     /// Ticks of a symbol before its first value, as it said itself.
     pub warm_up_ticks: u32,
     /// The most memory that an instance had, in bytes.
     pub memory_bytes: usize,
-}
-
-/// Why a plugin's results cannot be relied on.
-#[derive(Debug, thiserror::Error)]
-pub enum ConformanceError {
-    /// It does not take its parameters.
-    #[error(transparent)]
-    Configure(ConfigureError),
-    /// It failed.
-    #[error("{during}: {failure}")]
-    Failed {
-        /// In which part of the trial.
-        during: String,
-        /// How.
-        failure: Failure,
-    },
-    /// Its results differ where nothing may make a difference.
-    #[error("{trial} changes its results: {place}, {difference}; {}", trial.cure())]
-    Differs {
-        /// What was done otherwise.
-        trial: Trial,
-        /// At which tick.
-        place: String,
-        /// What differs.
-        difference: String,
-    },
-    /// The trial itself takes too long.
-    #[error(
-        "it took more than {limit} fuel to try it on {ticks} ticks; do less work at its start, in snapshots and for each tick"
-    )]
-    TooCostly {
-        /// What it may take.
-        limit: u64,
-        /// On how many ticks.
-        ticks: usize,
-    },
-}
-
-/// What was done otherwise than in the first run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trial {
-    /// Nothing.
-    SecondRun,
-    /// Each tick and each event came alone.
-    BatchesOfOne,
-    /// Batches ended elsewhere, symbols were named later, and values of fewer rows were wanted.
-    OtherBatches,
-    /// Snapshots were taken on the way.
-    Snapshot,
-    /// Another instance went on from a snapshot, after so many ticks and events.
-    Restore(usize),
-    /// As before, with older snapshots of the symbols that had no tick since.
-    RestoreOfSilent(usize),
-}
-
-impl fmt::Display for Trial {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::SecondRun => f.write_str("a second run"),
-            Self::BatchesOfOne => f.write_str("a batch for each tick"),
-            Self::OtherBatches => f.write_str("another split of batches"),
-            Self::Snapshot => f.write_str("taking snapshots"),
-            Self::Restore(at) => write!(f, "a restore after {at} ticks and events"),
-            Self::RestoreOfSilent(at) => {
-                write!(
-                    f,
-                    "an older snapshot of the symbols without a tick since, restored after {at} ticks and events,"
-                )
-            }
-        }
-    }
-}
-
-impl Trial {
-    const fn cure(self) -> &'static str {
-        match self {
-            Self::SecondRun => "let nothing decide but ticks and parameters",
-            Self::BatchesOfOne | Self::OtherBatches => {
-                "keep nothing that depends on where a batch ends, which symbols were named or which values are wanted"
-            }
-            Self::Snapshot => "change nothing in snapshot and snapshot-shared",
-            Self::Restore(_) => {
-                "put all state into snapshot and snapshot-shared, and take all of it back in restore"
-            }
-            Self::RestoreOfSilent(_) => {
-                "put what a tick of one symbol changes for others into snapshot-shared"
-            }
-        }
-    }
-}
-
-impl ConformanceError {
-    /// The wall clock struck, which it also does where the machine stands still.
-    const fn is_of_the_clock(&self) -> bool {
-        let failure = match self {
-            Self::Failed { failure, .. } | Self::Configure(ConfigureError::Failed(failure)) => {
-                failure
-            }
-            _ => return false,
-        };
-        matches!(failure, Failure::Deadline { .. })
-    }
 }
 
 /// Tries a plugin with resolved parameters on made-up ticks, and on `recent` ones where there are any; again where the
@@ -189,27 +103,40 @@ fn conform_once(
         .saturating_mul(warm_up.saturating_mul(2).saturating_add(TICKS_BEYOND))
         .clamp(MIN_TICKS, MAX_TICKS);
     let affordable = usize::try_from(PASS_FUEL / probe.fuel_per_unit.max(1)).unwrap_or(MAX_TICKS);
-    let affordable = affordable.max(FEWEST_TICKS);
-    let ticks = wanted.min(affordable);
+    let ticks = wanted.min(affordable.max(FEWEST_TICKS));
     // As the engine does: a call stays well under the budget of a row.
     let fits = plugin.limits().row_fuel / 2 / probe.fuel_per_unit.max(1);
     trier.chunk = usize::try_from(fits).map_or(MAX_CHUNK, |fits| fits.clamp(1, MAX_CHUNK));
 
     let made_up = Sample::generated(SEED, ticks);
     let first = trier.first(&made_up, "made-up ticks")?;
-    let fuel_per_tick = first.fuel_per_unit;
+    let mut found = Conformance {
+        ticks: made_up.len(),
+        fuel_per_tick: first.fuel_per_unit,
+        values: first.seen.values(),
+        signals: first.seen.signals(),
+        warm_up_ticks: 0,
+        memory_bytes: 0,
+    };
     trier.again(&made_up, &first.seen, "made-up ticks")?;
-    let recent = recent.map(|recent| recent.beginning(affordable));
+    let recent = recent.map(|recent| recent.ending(affordable.max(1)));
     let recent = recent.unwrap_or_default();
     if !recent.is_empty() {
-        let first = trier.first(&recent, "the newest ticks of the log")?;
-        trier.again(&recent, &first.seen, "the newest ticks of the log")?;
+        let first = trier.first(&recent, NEWEST)?;
+        trier
+            .again(&recent, &first.seen, NEWEST)
+            .map_err(ConformanceError::among_the_newest)?;
+        found.ticks += recent.len();
+        found.values += first.seen.values();
+        found.signals += first.seen.signals();
+        if recent.len() >= PRICED_TICKS {
+            found.fuel_per_tick = found.fuel_per_tick.max(first.fuel_per_unit);
+        }
     }
     Ok(Conformance {
-        ticks: made_up.len() + recent.len(),
-        fuel_per_tick,
         warm_up_ticks: trier.warm_up_ticks,
         memory_bytes: trier.memory_bytes,
+        ..found
     })
 }
 
@@ -291,7 +218,44 @@ impl<'a> Trier<'a> {
             }
             before = Some(kept);
         }
-        compare(Trial::Snapshot, sample, first, &walk.seen, 0)
+        compare(Trial::Snapshot, sample, first, &walk.seen, 0)?;
+        self.chain(sample, first)
+    }
+
+    /// One instance after another, each from the snapshot of the one before.
+    fn chain(&mut self, sample: &Sample, first: &Seen) -> Result<(), ConformanceError> {
+        const DURING: &str = "after a restore every few ticks";
+        let units = sample.units();
+        let (before, mut links) = (self.fuel, 0);
+        let mut seen = Seen::default();
+        let mut kept: Option<Kept> = None;
+        let least = LINK_UNITS.max(sample.ticks.names.len() / SYMBOLS_A_UNIT);
+        let mut size = least;
+        loop {
+            let mut walk = self.start(sample)?;
+            if let Some(kept) = &kept {
+                walk.restore(kept).map_err(|f| walk.failed(DURING, f))?;
+            }
+            let end = (walk.at + size).min(units);
+            while walk.at < end {
+                walk.step((end - walk.at).min(self.chunk), |_| true)
+                    .map_err(|f| walk.failed(DURING, f))?;
+            }
+            if walk.at < units {
+                kept = Some(walk.keep().map_err(|f| walk.failed("snapshot", f))?);
+            }
+            self.account(&mut walk)?;
+            seen.append(&mut walk.seen);
+            if walk.at == units {
+                return compare(Trial::Chain, sample, first, &seen, 0);
+            }
+            // What is left of the fuel, and how many links it is enough for.
+            links += 1;
+            let taken = self.fuel - before;
+            let enough = CHAIN_FUEL.saturating_sub(taken) / (taken / links).max(1);
+            let enough = usize::try_from(enough).unwrap_or(usize::MAX).max(1);
+            size = least.max((units - walk.at).div_ceil(enough));
+        }
     }
 
     fn go_on(

@@ -31,7 +31,7 @@ pub struct Instance {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
     /// It trapped: what, and what it said.
-    #[error("trapped: {0}")]
+    #[error("trapped: {0}; make a test of it, and look where the message points")]
     Trapped(String),
     /// It used up its fuel.
     #[error("used more than its {budget} fuel {}", of_rows(.rows))]
@@ -48,13 +48,15 @@ pub enum Failure {
         limit_bytes: usize,
     },
     /// It ran past the wall-clock backstop.
-    #[error("ran for more than {millis} ms in one call; do less work in it")]
+    #[error(
+        "ran for more than {millis} ms in one call; look for a loop that does not end, or do less work in it"
+    )]
     Deadline {
         /// The backstop.
         millis: u64,
     },
     /// It returned what cannot be.
-    #[error("returned nonsense: {0}")]
+    #[error("returned nonsense: {0}; return what wit/plugin.wit allows")]
     Nonsense(String),
 }
 

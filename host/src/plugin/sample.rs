@@ -141,14 +141,14 @@ impl Sample {
         });
     }
 
-    /// Its first ticks, at most so many, without events.
+    /// Its last ticks, at most so many, without events.
     #[must_use]
-    pub fn beginning(&self, ticks: usize) -> Self {
-        let mut beginning = Self::default();
-        for row in 0..ticks.min(self.len()) {
-            beginning.push(&self.ticks.tick(row));
+    pub fn ending(&self, ticks: usize) -> Self {
+        let mut ending = Self::default();
+        for row in self.len().saturating_sub(ticks)..self.len() {
+            ending.push(&self.ticks.tick(row));
         }
-        beginning
+        ending
     }
 
     /// How many ticks there are.

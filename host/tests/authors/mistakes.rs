@@ -119,6 +119,25 @@ fn a_parameter_out_of_its_range_and_a_file_that_is_too_large() {
 }
 
 #[test]
+fn a_trial_over_nothing_says_so() {
+    let (_home, desk) = made("c");
+    let of = |period: u32| {
+        let params = format!(r#"{{"period":{period}}}"#);
+        desk.done(&["plugin", "test", "ma", "--params", &params])
+    };
+    let said = of(20);
+    assert!(
+        said.contains("conformance  holds on 600 made-up ticks, for 48"),
+        "{said}"
+    );
+    let said = of(10_000);
+    assert!(
+        said.contains("conformance  holds over nothing: no value"),
+        "{said}"
+    );
+}
+
+#[test]
 fn what_plugins_do_not_get() {
     let (_home, desk) = made("c");
     let code = "wigwag_value(out, 0, state->ema);";

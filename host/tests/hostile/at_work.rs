@@ -126,6 +126,8 @@ fn a_plugin_that_misbehaves_in_each_way_is_quarantined_for_it() {
             ("reason", "nonsense", "a reason of"),
         ] {
             let name = format!("misbehaves-{how}");
+            // What another was provoked by is among the ticks on which it is tried.
+            begin(&name);
             let state = run(
                 service,
                 &name,

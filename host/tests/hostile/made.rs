@@ -130,6 +130,11 @@ impl Made {
         self
     }
 
+    pub(crate) fn restore_shared(mut self, body: &str) -> Self {
+        body.clone_into(&mut self.restore_shared);
+        self
+    }
+
     pub(crate) fn fields(mut self, fields: &str) -> Self {
         fields.clone_into(&mut self.fields);
         self

@@ -224,16 +224,21 @@ fn symbol() -> String {
     format!("H{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A walk of one symbol with six triggers in it.
+/// Ticks of a case, and the triggers among them.
+pub(crate) const TICKS: usize = 170;
+pub(crate) const TRIGGERS: usize = TICKS / TRIGGER_EVERY;
+const TRIGGER_EVERY: usize = 25;
+
+/// A walk of one symbol with triggers in it.
 fn ticks(symbol: &str) -> Vec<String> {
     let of = |n: usize| {
-        let close = match n % 25 {
-            24 => trigger(),
-            _ => support::close(3, n),
+        let close = match (n + 1).is_multiple_of(TRIGGER_EVERY) {
+            true => trigger(),
+            false => support::close(3, n),
         };
         support::tick(symbol, 1_700_000_000.0 + n as f64 * 0.5, close)
     };
-    (0..170).map(of).collect()
+    (0..TICKS).map(of).collect()
 }
 
 /// The built-ins say of a symbol what they say without anyone beside them.

@@ -1,11 +1,16 @@
 //! Plugins and strategies: uploaded, defined under conditions, removed.
 
+use std::time::Duration;
+
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
-use wigwag::plugin::{BUILT_IN, Digest};
+use wigwag::{
+    http,
+    plugin::{BUILT_IN, Digest},
+};
 
 use crate::{
-    server::{PARTITIONS, Server, Settings, answer, refused, single},
+    server::{PARTITIONS, Server, Settings, answer, eventually, refused, single},
     support::MISBEHAVE,
 };
 
@@ -34,12 +39,69 @@ async fn taken(server: &Server, bytes: &'static [u8]) {
         asked.status() == 200
     };
     while !is_there().await {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
 fn put(server: &Server, id: &str, body: &Value) -> RequestBuilder {
     deployer(server, Method::PUT, &format!("/v1/strategies/{id}")).json(body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_takes_long_is_answered_by_where_its_result_will_stand() {
+    let settings = Settings {
+        http: http::Limits {
+            uploaded_within: Duration::ZERO,
+            ..http::Limits::default()
+        },
+        ..Settings::default()
+    };
+    let (_log, _folder, server) = single(settings).await;
+    let imports_files = wat::parse_str(
+        r#"(component (import "evil:host/files@1.0.0" (instance)) (instance $i)
+            (export "wigwag:plugin/strategy@1.0.0" (instance $i)))"#,
+    );
+    for (bytes, state, status) in [
+        (MISBEHAVE.to_vec(), "done", 200),
+        (imports_files.unwrap(), "refused", 404),
+    ] {
+        let digest = Digest::of(&bytes).to_string();
+        let request = deployer(&server, Method::POST, "/v1/plugins");
+        let request = request.header("Content-Type", "application/wasm");
+        let answered = request.body(bytes).send().await.unwrap();
+        let location = format!("/v1/plugins/uploads/{digest}");
+        // What is refused before it is compiled may be so within the millisecond that no time takes.
+        if answered.status() != 422 || state == "done" {
+            assert_eq!(answered.status(), 202);
+            assert_eq!(answered.headers()["location"], location);
+            let told: Value = answered.json().await.unwrap();
+            assert_eq!(
+                told,
+                json!({"digest": digest, "state": "working", "plugin": null, "problem": null})
+            );
+        }
+        let told = eventually("its result", async || {
+            let told = server.json(&location).await;
+            (told["state"] != "working").then_some(told)
+        })
+        .await;
+        assert_eq!(told["state"], state, "{told}");
+        let asked = server.get(&format!("/v1/plugins/{digest}"));
+        let (found, plugin) = answer(asked).await;
+        assert_eq!(found, status, "{plugin}");
+        match state {
+            "done" => assert_eq!((&told["plugin"], &told["problem"]), (&plugin, &Value::Null)),
+            _ => {
+                let problem = &told["problem"];
+                assert_eq!(
+                    (&told["plugin"], &problem["stage"]),
+                    (&Value::Null, &json!("check"))
+                );
+                let detail = problem["detail"].as_str().unwrap();
+                assert!(detail.contains("evil:host/files"), "{detail}");
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,22 @@ use crate::{
     support::walk,
 };
 
+/// Since which offset it runs on each partition.
+fn since(strategy: &Value) -> Vec<Option<u64>> {
+    let state = strategy["state"].as_array().unwrap().iter();
+    state.map(|p| p["since_offset"].as_u64()).collect()
+}
+
+/// What it was changed to runs on all partitions, where what ran before did so since other offsets.
+async fn runs_anew(service: &Service, plugin: &str, before: &[Option<u64>]) -> Vec<Option<u64>> {
+    let is_new = |s: &Value| {
+        let since = since(s);
+        let mut pairs = since.iter().zip(before);
+        all(s, "live") && s["plugin"] == plugin && pairs.all(|(now, before)| now > before)
+    };
+    since(&reaches(service, "trend", is_new).await)
+}
+
 fn shadow_runs(strategy: &Value) -> bool {
     strategy["shadow"].is_object() && all(&strategy["shadow"], "live")
 }
@@ -25,7 +41,8 @@ async fn a_shadow_is_compared_promoted_and_rolled_back_and_all_of_it_can_be_veri
     };
     let (status, first) = service.put(path, &json!({"plugin": "ma"})).await;
     assert_eq!(status, 201, "{first}");
-    reaches(&service, "trend", |s| all(s, "live")).await;
+    let started = reaches(&service, "trend", |s| all(s, "live")).await;
+    let started = since(&started);
     next(&service).await;
     let (status, body) = service
         .put(path, &json!({"plugin": "ma", "shadow": {"plugin": "ma"}}))
@@ -56,30 +73,33 @@ async fn a_shadow_is_compared_promoted_and_rolled_back_and_all_of_it_can_be_veri
     // The same call without the shadow, and with the shadow's definition, promotes it.
     let (status, body) = service.put(path, &json!({"plugin": "ema"})).await;
     assert_eq!((status, &body["version"]), (200, &json!(3)), "{body}");
-    let is_ema = |s: &Value| all(s, "live") && s["shadow"].is_null() && s["plugin"] == "ema";
-    let promoted = reaches(&service, "trend", is_ema).await;
+    let promoted = runs_anew(&service, "ema", &started).await;
+    let now = service.get(path).await;
+    assert!(now["shadow"].is_null(), "{now}");
     next(&service).await;
-    let since: Vec<u64> = (promoted["state"].as_array().unwrap().iter())
-        .map(|p| p["since_offset"].as_u64().unwrap())
-        .collect();
     let (status, body) = service
         .put(path, &json!({"plugin": first["plugin_digest"]}))
         .await;
     assert_eq!(status, 200, "{body}");
-    reaches(&service, "trend", |s| all(s, "live") && s["plugin"] == "ma").await;
+    let rolled_back = runs_anew(&service, "ma", &promoted).await;
     next(&service).await;
 
     // Each tick was seen by one version only.
     let page = service.get("/v1/signals?strategy=trend&limit=1000").await;
     let signals = page["signals"].as_array().unwrap();
-    for plugin in ["ma", "ema"] {
-        assert!(signals.iter().any(|s| s["plugin"] == plugin), "{plugin}");
-    }
+    let mut of_each = [0; 3];
     for signal in signals {
         let partition = signal["partition"].as_u64().unwrap() as usize;
-        let is_after = signal["offset"].as_u64().unwrap() >= since[partition];
-        assert!(is_after || signal["plugin"] == "ma", "{signal}");
+        let offset = signal["offset"].as_u64();
+        let (n, plugin) = match offset {
+            _ if offset < promoted[partition] => (0, "ma"),
+            _ if offset < rolled_back[partition] => (1, "ema"),
+            _ => (2, "ma"),
+        };
+        assert_eq!(signal["plugin"], plugin, "{signal}");
+        of_each[n] += 1;
     }
+    assert!(of_each.iter().all(|count| *count > 10), "{of_each:?}");
     service.end_after(std::time::Duration::ZERO, rustix::process::Signal::TERM);
     assert!(service.ended().await.success());
     let verify = wigwag(folder.path())

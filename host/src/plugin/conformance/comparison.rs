@@ -45,6 +45,23 @@ impl fmt::Display for Number {
 }
 
 impl Seen {
+    /// How many signals there are.
+    pub(super) const fn signals(&self) -> usize {
+        self.signals.len()
+    }
+
+    /// How many values there are; what is not there is not counted.
+    pub(super) fn values(&self) -> usize {
+        let numbers = self.values.iter().flat_map(|(_, numbers)| numbers);
+        numbers.filter(|number| !number.0.is_nan()).count()
+    }
+
+    /// Takes over what came of later rows.
+    pub(super) fn append(&mut self, later: &mut Self) {
+        self.signals.append(&mut later.signals);
+        self.values.append(&mut later.values);
+    }
+
     pub(super) fn add(&mut self, output: &Output, first: usize, wanted: &[u32], series: usize) {
         let numbers = |values: &[f64]| values.iter().copied().map(Number).collect::<Vec<_>>();
         let signals = &output.signals;
