@@ -6,7 +6,9 @@ import { followSession } from './api/session';
 import { ChartPanel } from './chart/panel';
 import { followMarket } from './market/symbols';
 import { WatchList } from './market/watch-list';
+import { DropHere } from './plugins/drop';
 import { refreshPlugins } from './plugins/list';
+import { followDrops } from './plugins/upload';
 import { Header } from './shell/header';
 import { LoginDialog } from './shell/login';
 import { Notices } from './shell/notice';
@@ -42,6 +44,7 @@ function Page() {
       <WebhookDialog />
       <RemovalDialog />
       <Notices />
+      <DropHere />
     </>
   );
 }
@@ -52,5 +55,6 @@ connect();
 followMarket();
 followSignals();
 followStrategies();
+followDrops();
 void refreshPlugins();
 followSession();

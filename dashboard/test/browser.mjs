@@ -44,6 +44,30 @@ export async function open(browser, options = {}) {
 }
 
 /**
+ * How many dots of the chart have a colour of the style sheet.
+ * @param {import('playwright-core').Page} page @param {string} name
+ * @returns {Promise<number>}
+ */
+export function dots(page, name) {
+  return page.evaluate((colour) => {
+    const hex = getComputedStyle(document.documentElement).getPropertyValue(`--${colour}`).trim();
+    const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(hex.slice(at, at + 2), 16));
+    let count = 0;
+    for (const canvas of document.querySelectorAll('canvas')) {
+      if (canvas.width === 0 || canvas.height === 0) continue;
+      // A copy: the chart's own is not made to be read.
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext('2d', { willReadFrequently: true });
+      copy?.drawImage(canvas, 0, 0);
+      const data = copy?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+      for (let at = 0; at < data.length; at += 4) {
+        if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] === 255) count += 1;
+      }
+    }
+    return count;
+  }, name);
+}
+
+/**
  * What axe finds wrong with the page as it is now.
  * @param {import('playwright-core').Page} page
  * @returns {Promise<string[]>}

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
-import { accessibility, launch, open } from './browser.mjs';
+import { accessibility, dots, launch, open } from './browser.mjs';
 import { band, eventually, Service } from './service.mjs';
 
 /** Where pictures go, for a person to look at. */
@@ -111,9 +111,45 @@ step('the candles are those of the service', async () => {
   assert.deepEqual(shown, expected);
 });
 
-step('a plugin is uploaded and its answer shown in full, also where it is refused', async () => {
+step('each average lies over the candles, until its strategy is switched off', async () => {
+  for (const id of ['ma-20', 'ema-20']) {
+    const chip = page.getByRole('group', { name: 'Strategies on the chart' }).getByRole('button', { name: new RegExp(`^${id}`) });
+    const colour = (await chip.locator('.swatch').getAttribute('class'))?.split(' ').find((name) => name.startsWith('line-')) ?? '';
+    await eventually(`the line of ${id}`, async () => (await dots(page, colour)) > 50);
+    await chip.click();
+    await eventually(`no line of ${id}`, async () => (await dots(page, colour)) === 0);
+    assert.equal(await chip.getAttribute('aria-pressed'), 'false');
+    await chip.click();
+    await eventually(`the line of ${id} again`, async () => (await dots(page, colour)) > 50);
+  }
+});
+
+/** Drops a file, as a person does. @param {string} selector @param {string} file */
+async function drop(selector, file) {
+  const bytes = (await readFile(file)).toString('base64');
+  const dataTransfer = await page.evaluateHandle(
+    ([base64 = '', name = '']) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([Uint8Array.from(atob(base64), (of) => of.charCodeAt(0))], name));
+      return transfer;
+    },
+    [bytes, path.basename(file)],
+  );
+  await page.dispatchEvent(selector, 'dragover', { dataTransfer });
+  await page.locator('.drop-here').waitFor();
+  await picture('drop');
+  await page.dispatchEvent(selector, 'drop', { dataTransfer });
+  await page.locator('.drop-here').waitFor({ state: 'detached' });
+}
+
+step('a plugin is dropped anywhere and its answer shown in full, also where it is refused', async () => {
+  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByRole('dialog').waitFor();
+  assert.deepEqual(await accessibility(page), [], 'the login');
+  await page.keyboard.press('Escape');
   await logIn();
   await tab('Plugins');
+  assert.deepEqual(await accessibility(page), [], 'the plugins');
   const input = page.locator('input[type=file]');
   await input.setInputFiles({ name: 'broken.wasm', mimeType: 'application/wasm', buffer: Buffer.from('no component') });
   await page.getByText(/^⚠ 422/).waitFor();
@@ -121,12 +157,44 @@ step('a plugin is uploaded and its answer shown in full, also where it is refuse
   assert.match(refused, /"stage": "check"/);
   assert.match(refused, /urn:wigwag:problem:refused/);
   await picture('refused');
-  await input.setInputFiles(band);
+  assert.deepEqual(await accessibility(page), [], 'a refusal');
+  await tab('Signals');
+  await drop('.chart', band);
   await page.getByText(/^✓ 201/).waitFor();
   await page.getByText('The whole answer').click();
   const answer = JSON.parse(await text('.outcome pre'));
   assert.deepEqual(answer, await service.json('/v1/plugins/band'));
   await picture('uploaded');
+  await input.setInputFiles(band);
+  await page.getByText(/^✓ 200/).waitFor();
+});
+
+step('an upload that takes longer is followed until its outcome is known, and that is shown in full', async () => {
+  let asked = 0;
+  const uploads = `${service.url}/v1/plugins`;
+  await page.route(uploads, async (route) => {
+    if (route.request().method() !== 'POST') return route.continue();
+    // As the service answers after some seconds; it takes the component in, as it is asked to.
+    const { digest } = await (await route.fetch()).json();
+    const status = { digest, state: 'working', plugin: null, problem: null };
+    return route.fulfill({ status: 202, headers: { Location: `/v1/plugins/uploads/${digest}` }, json: status });
+  });
+  await page.route(`${uploads}/uploads/*`, async (route) => {
+    asked += 1;
+    if (asked > 1) return route.continue();
+    const answer = await (await route.fetch()).json();
+    return route.fulfill({ json: { ...answer, state: 'working', plugin: null } });
+  });
+  await page.locator('input[type=file]').setInputFiles(band);
+  await page.getByText(/^… 202/).waitFor();
+  await page.getByText(/^✓ 200/).waitFor();
+  assert.equal(asked, 2);
+  await page.getByText('The whole answer').click();
+  const answer = JSON.parse(await text('.outcome pre'));
+  assert.deepEqual([answer.state, answer.problem], ['done', null]);
+  assert.deepEqual(answer.plugin, await service.json('/v1/plugins/band'));
+  await page.unroute(uploads);
+  await page.unroute(`${uploads}/uploads/*`);
 });
 
 step('its parameters are set in a form, what is wrong is told beside the field, and its first signal comes', async () => {
@@ -166,6 +234,56 @@ step('a signal is explained', async () => {
   assert.deepEqual(await accessibility(page), []);
   await page.keyboard.press('Escape');
   await explanation.waitFor({ state: 'detached' });
+});
+
+step('a signal of another symbol is shown where it stands on the chart', async () => {
+  const other = (await text('.quote h2')) === 'MSFT' ? 'AAPL' : 'MSFT';
+  const { signals } = await service.json(`/v1/signals?symbol=${other}&limit=1000`);
+  const oldest = signals.at(-1);
+  await page.goto(`${service.url}/#/${other}/1s/signals`);
+  await strategyFilter().selectOption('');
+  await page.getByLabel(/^Only/).check();
+  await page.getByRole('button', { name: 'Hold' }).click();
+  const last = page.locator('.signals tbody tr').last();
+  const id = await last.getAttribute('data-id');
+  await last.click();
+  const aside = page.getByRole('complementary', { name: 'Explanation of a signal' });
+  await aside.waitFor();
+  await page.getByLabel(/^Only/).uncheck();
+  await page.evaluate(() => (location.hash = '#/TSLA/1s/signals'));
+  await eventually('another symbol', async () => (await text('.quote h2')) === 'TSLA');
+  await aside.getByRole('button', { name: 'Show on the chart' }).click();
+  await eventually('the signal’s symbol', async () => (await text('.quote h2')) === other);
+  const { timestamp } = await service.json(`/v1/signals/${encodeURIComponent(id ?? '')}`);
+  assert.ok(oldest.timestamp <= timestamp);
+  const plot = await page.locator('.chart tr:first-child td:nth-child(2)').boundingBox();
+  assert.ok(plot);
+  await eventually('its second in the middle', async () => {
+    await page.mouse.move(plot.x + plot.width / 2, plot.y + 60);
+    const at = await page.locator('.readout > span').first().innerText();
+    const shown = Date.parse(`${at.slice(0, 19).replace(' ', 'T')}Z`) / 1000;
+    return Math.abs(shown - Math.floor(timestamp)) <= 1;
+  });
+  await picture('shown-on-chart');
+  await page.keyboard.press('Escape');
+  await page.getByRole('button', { name: 'Go on' }).click();
+});
+
+step('the filter by strength looks at all signals, and not at the newest alone', async () => {
+  const { signals } = await service.json('/v1/signals?limit=1000');
+  const strengths = signals.map((/** @type {{strength: number}} */ { strength }) => strength);
+  const strong = strengths.sort((/** @type {number} */ a, /** @type {number} */ b) => b - a)[4];
+  await page.getByLabel('Strength from').fill(String(strong));
+  await page.keyboard.press('Tab');
+  const rows = page.locator('.signals tbody tr');
+  await eventually('all of them and no other', async () => {
+    const ids = await rows.evaluateAll((all) => all.map((row) => row.getAttribute('data-id') ?? ''));
+    const { signals: all } = await service.json(`/v1/signals?min_strength=${strong}&limit=1000`);
+    const known = new Set(all.map((/** @type {{id: string}} */ { id }) => id));
+    return ids.length >= 5 && ids.every((id) => known.has(id));
+  });
+  await page.getByLabel('Strength from').fill('0');
+  await page.keyboard.press('Tab');
 });
 
 step('a strategy is paused, resumed, changed and removed', async () => {
@@ -231,6 +349,56 @@ step('health shows what goes through', async () => {
   assert.equal(await page.locator('.health tbody tr').count(), 4, 'a row for each partition');
   await picture('health');
   assert.deepEqual(await accessibility(page), []);
+});
+
+step('a replica without an engine says so, and makes no rate up', async () => {
+  // As one answers that runs other roles; the embedded log has all roles in one process.
+  await page.route(`${service.url}/metrics`, async (route) => {
+    const all = await (await route.fetch()).text();
+    await route.fulfill({ body: all.split('\n').filter((line) => !line.includes('wigwag_engine_')).join('\n') });
+  });
+  await page.getByText('This replica runs no engine').waitFor();
+  await eventually('no rate', async () => (await text('.tile .big')) === '–');
+  assert.equal(await page.locator('.health tbody tr').count(), 0);
+  await picture('health-no-engine');
+  await page.unroute(`${service.url}/metrics`);
+});
+
+step('the keyboard goes through the page from its head to its foot', async () => {
+  const { page: fresh, wrong: told } = await open(browser);
+  await fresh.goto(`${service.url}/#/AAPL/1s/signals`);
+  await fresh.locator('.signals tbody tr').first().waitFor();
+  /** What has the focus. */
+  const focused = () =>
+    fresh.evaluate(() => {
+      const of = /** @type {HTMLInputElement} */ (document.activeElement);
+      const shows = getComputedStyle(of).outlineStyle !== 'none' || of.matches('.skip');
+      const name = of.getAttribute('aria-label') ?? of.labels?.[0]?.innerText ?? of.innerText;
+      return `${name.split('\n')[0]?.trim()}${shows ? '' : ' (not seen)'}`;
+    });
+  const seen = [];
+  for (let presses = 0; presses < 24; presses += 1) {
+    await fresh.keyboard.press('Tab');
+    seen.push(await focused());
+  }
+  const head = ['Skip to the chart', 'Switch to dark', 'Log in', 'Find a symbol', 'Symbol ↑', 'Change', 'Symbols', '1s', '1m', '5m', '1h', '1d'];
+  assert.deepEqual(seen.slice(0, head.length), head);
+  const from = seen.findIndex((name) => name.startsWith('Chart of AAPL'));
+  const chips = seen.slice(head.length, from);
+  for (const id of ['ma-20', 'ema-20', 'rsi-14']) assert.ok(chips.some((name) => name.startsWith(id)), `${id}: ${chips}`);
+  const panels = ['Signals', 'Tall panel', 'Strategy', 'Side', 'Strength from'];
+  assert.deepEqual(seen.slice(from + 1, from + 1 + panels.length), panels);
+  assert.deepEqual(seen.filter((name) => name.endsWith('(not seen)')), []);
+  // The same way back.
+  await fresh.keyboard.press('Shift+Tab');
+  assert.equal(await focused(), seen.at(-2));
+  await fresh.reload();
+  await fresh.locator('.signals tbody tr').first().waitFor();
+  await fresh.keyboard.press('Tab');
+  await fresh.keyboard.press('Enter');
+  assert.equal(await fresh.evaluate(() => document.activeElement?.id), 'chart');
+  assert.deepEqual(told, []);
+  await fresh.context().close();
 });
 
 step('by the keyboard alone one finds a symbol, its interval and the panels', async () => {
@@ -314,6 +482,53 @@ step('the service is killed and comes again under the open page', async () => {
   const unexpected = wrong.filter((text) => !/ERR_CONNECTION_|WebSocket connection| (422|503) |ERR_INCOMPLETE|ERR_EMPTY/.test(text));
   assert.deepEqual(unexpected, []);
   if (pictures) await writeFile(path.join(pictures, 'log.txt'), wrong.join('\n'));
+});
+
+step('days of a file are replayed, and those before the first that are shown are loaded as one goes to the left', async () => {
+  const own = await Service.start();
+  const visitor = await open(browser);
+  try {
+    const days = Array.from({ length: 1_200 }, (_, n) => {
+      const [date, open] = [new Date(Date.UTC(2010, 0, 1 + n)).toISOString().slice(0, 10), 100 + 20 * Math.sin(n / 40)];
+      return `${date},${open},${open + 2},${open - 2},${open + Math.cos(n / 40)},${open},${1_000 + n}`;
+    });
+    const file = path.join(own.folder, 'AAPL.csv');
+    await writeFile(file, ['Date,Open,High,Low,Close,Adj Close,Volume', ...days].join('\n'));
+    own.simulate('--replay', file);
+    // The last day stays open.
+    await eventually('the days', async () => {
+      const { bars } = await own.json(`/v1/symbols/AAPL/bars?interval=1d&until=2010-01-11T00:00:00Z`);
+      const { bars: newest } = await own.json('/v1/symbols/AAPL/bars?interval=1d&limit=1');
+      return bars.length === 10 && newest[0].open_time === Date.UTC(2010, 0, 1 + 1_198) / 1000;
+    });
+    /** @type {string[]} */
+    const asked = [];
+    visitor.page.on('request', (request) => request.url().includes('until=') && asked.push(request.url()));
+    await visitor.page.goto(`${own.url}/#/AAPL/1d/signals`);
+    await visitor.page.locator('.readout').waitFor();
+    await visitor.page.locator('.signals tbody tr').first().waitFor();
+    await eventually('candles', async () => (await dots(visitor.page, 'up')) > 200);
+    await picture('days', visitor.page);
+    assert.deepEqual(asked, [], 'what is not looked at is not loaded');
+    await visitor.page.locator('.chart').focus();
+    const plot = await visitor.page.locator('.chart tr:first-child td:nth-child(2)').boundingBox();
+    assert.ok(plot);
+    /** The day at the chart's left. */
+    const leftmost = async () => {
+      await visitor.page.mouse.move(plot.x + 30, plot.y + 60);
+      return (await visitor.page.locator('.readout > span').first().innerText()).slice(0, 10);
+    };
+    await eventually('the first year', async () => {
+      for (let n = 0; n < 20; n += 1) await visitor.page.keyboard.press('ArrowLeft');
+      return (await leftmost()).startsWith('2010-0');
+    });
+    await eventually('the average there', async () => (await dots(visitor.page, 'line-2')) > 50);
+    await picture('older-days', visitor.page);
+    assert.deepEqual(visitor.wrong, []);
+  } finally {
+    await visitor.page.context().close();
+    await own.stop();
+  }
 });
 
 step('a service that shows nothing without a token asks for one first', async () => {

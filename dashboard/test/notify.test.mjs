@@ -134,6 +134,34 @@ test('a browser that allows none says so', async () => {
   await page.context().close();
 });
 
+test('a browser that lets no page make one says so, and nothing breaks', async () => {
+  const { page, wrong } = await open(browser, { permissions: ['notifications'] });
+  await page.addInitScript(noteNotifications);
+  // As Chromium on Android.
+  await page.addInitScript(() => {
+    window.Notification = class extends window.Notification {
+      /** @param {string} title */
+      constructor(title) {
+        super(title);
+        throw new TypeError('Illegal constructor');
+      }
+    };
+  });
+  await page.goto(`${service.url}/#/AAPL/1s/signals`);
+  await page.locator('.signals tbody tr').first().waitFor();
+  await page.getByRole('button', { name: 'Notify me' }).click();
+  await page.getByRole('button', { name: 'Notify me', pressed: true }).waitFor();
+  await hide(page, true);
+  await page.getByRole('alert').getByText(/makes no notifications.*Illegal constructor/).waitFor();
+  await hide(page, false);
+  assert.equal(await page.getByRole('button', { name: 'Notify me' }).getAttribute('aria-pressed'), 'false');
+  const rows = page.locator('.signals tbody tr');
+  const newest = await rows.first().getAttribute('data-id');
+  await eventually('a further signal', async () => (await rows.first().getAttribute('data-id')) !== newest);
+  assert.deepEqual(wrong, []);
+  await page.context().close();
+});
+
 test('a webhook is made, fails, is seen to, and its dead letters are sent again', async () => {
   const { got, answer, server, url } = await receiver();
   const { page, wrong } = await open(browser, { colorScheme: 'dark' });

@@ -9,11 +9,11 @@ const vite = await createServer({ server: { middlewareMode: true, hmr: false, ws
 after(() => vite.close());
 
 /** @type {typeof import('../src/chart/candles')} */
-const { Candles } = /** @type {any} */ (await vite.ssrLoadModule('/src/chart/candles.ts'));
+const { candleOf, Candles } = /** @type {any} */ (await vite.ssrLoadModule('/src/chart/candles.ts'));
 /** @type {typeof import('../src/chart/marks')} */
 const { Marks } = /** @type {any} */ (await vite.ssrLoadModule('/src/chart/marks.ts'));
 /** @type {typeof import('../src/health/exposition')} */
-const { parse, quantile, rate, total } = /** @type {any} */ (await vite.ssrLoadModule('/src/health/exposition.ts'));
+const { hasAny, parse, quantile, rate, total } = /** @type {any} */ (await vite.ssrLoadModule('/src/health/exposition.ts'));
 /** @type {typeof import('../src/shell/format')} */
 const format = /** @type {any} */ (await vite.ssrLoadModule('/src/shell/format.ts'));
 
@@ -57,6 +57,24 @@ test('a tick opens the next candle, and the closed bar has the last word', () =>
   assert.deepEqual(candles.list.map(({ time }) => time), [5, 6]);
 });
 
+test('older candles go before those that are there', () => {
+  const candles = new Candles('1m');
+  candles.load([bar('1m', 120, 10), bar('1s', 180, 20)]);
+  candles.prepend([bar('1m', 0, 8), bar('1m', 60, 9)].map(candleOf));
+  assert.deepEqual(candles.list.map(({ time, open }) => [time, open]), [[0, 8], [60, 9], [120, 10], [180, 20]]);
+  assert.equal(candles.end, 181, 'the newest goes on as before');
+});
+
+test('of older signals that are loaded later none takes the place of a newer one', () => {
+  const marks = new Marks('1m');
+  const signal = (/** @type {string} */ id, /** @type {string} */ side, /** @type {number} */ timestamp) =>
+    marks.add(/** @type {any} */ ({ id, strategy: 'a', side, timestamp }));
+  signal('2', 'buy', 70);
+  signal('1', 'buy', 65);
+  signal('0', 'sell', 61);
+  assert.deepEqual(marks.of(new Set(['a'])), [{ time: 60, side: 'buy', count: 1, id: '2' }]);
+});
+
 test('a bar has one mark, on the side of most signals of the strategies that are shown', () => {
   const marks = new Marks('1m');
   const signal = (/** @type {string} */ id, /** @type {string} */ strategy, /** @type {string} */ side, /** @type {number} */ timestamp) =>
@@ -79,6 +97,8 @@ test('numbers of the service are read as they are written', () => {
   const after = parse('x_total{route="c"} 1105\n');
   assert.equal(rate(before, after, 'x_total', 10), 10);
   assert.equal(rate(after, before, 'x_total', 10), null, 'the service began anew');
+  assert.equal(rate(before, after, 'y_total', 10), null, 'no such counter');
+  assert.ok(hasAny(before, 'x_') && !hasAny(before, 'wigwag_engine_'));
 });
 
 test('a quantile is that of what came between two readings', () => {

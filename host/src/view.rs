@@ -6,7 +6,7 @@
 //!
 //! - Rows and the positions in the log up to which they were read are committed together, so a restart neither
 //!   misses nor repeats a row. What is told to subscribers was committed before.
-//! - The oldest rows go when a table is full; [`Event::Gap`] says so to a subscriber who wanted them.
+//! - The oldest rows go when a table is full, and bars have one for each interval; [`Event::Gap`] says so to a subscriber who wanted them.
 //! - Subscribers hold nothing but a place: they fetch, they are never sent to. So none can delay the follower
 //!   or another subscriber, whatever it does (see [`Subscription`]).
 
@@ -35,11 +35,12 @@ pub use subscription::{Event, Filter, Kinds, Subscription};
 /// How many rows are kept, beside what is read at once with the newest. Above it the oldest that arrived go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of `signals`: about 0.7 kB on disk and 50 bytes of memory each.
+    /// Of `signals`: about 0.7 kB on disk and 60 bytes of memory each.
     pub signals: u64,
-    /// Of `values`: about 0.2 kB on disk and 20 bytes of memory each.
+    /// Of `values`: about 0.2 kB on disk and 20 bytes of memory each. The newest of each strategy and symbol stay beside
+    /// these, whatever their age.
     pub values: u64,
-    /// Of `bars`: about 0.3 kB on disk and 20 bytes of memory each.
+    /// Of `bars`, for each interval: about 0.3 kB on disk and 20 bytes of memory each.
     pub bars: u64,
 }
 

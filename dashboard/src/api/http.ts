@@ -25,6 +25,8 @@ export class Problem extends Error {
 export interface Answer {
   status: number;
   statusText: string;
+  /** Where more is to be had, where the service says so. */
+  location: string | null;
   body: unknown;
 }
 
@@ -42,7 +44,7 @@ export async function request(method: string, path: string, init: RequestInit = 
   } catch {
     // Text stays text.
   }
-  return { status: response.status, statusText: response.statusText, body };
+  return { status: response.status, statusText: response.statusText, location: response.headers.get('Location'), body };
 }
 
 async function succeed<T>(answer: Promise<Answer>): Promise<T> {

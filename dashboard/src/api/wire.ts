@@ -101,6 +101,14 @@ export interface PluginInfo {
   size_bytes: number;
 }
 
+/** How far an upload is that takes longer, or what became of it. */
+export interface UploadStatus {
+  digest: string;
+  state: 'working' | 'done' | 'refused';
+  plugin: PluginInfo | null;
+  problem: { detail?: string; stage?: string } | null;
+}
+
 export interface PartitionState {
   partition: number;
   status: string;

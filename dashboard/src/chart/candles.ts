@@ -15,6 +15,8 @@ export interface Candle {
 
 export const startOf = (time: number, interval: Interval) => Math.floor(time / INTERVALS[interval]) * INTERVALS[interval];
 
+export const candleOf = ({ open_time: time, open, high, low, close, volume }: Bar): Candle => ({ time, open, high, low, close, volume });
+
 export class Candles {
   /** Oldest first. */
   readonly list: Candle[] = [];
@@ -50,6 +52,11 @@ export class Candles {
     return this.add({ ...tick, time, volume });
   }
 
+  /** Takes in what lies before all that is there, oldest first. */
+  prepend(older: readonly Candle[]): void {
+    this.list.splice(0, 0, ...older);
+  }
+
   /** End of the newest bar, where the next is to go on. */
   get end(): number {
     return this.until;
@@ -61,8 +68,8 @@ export class Candles {
   }
 
   private close(bar: Bar): Candle {
-    const { open_time: time, open, high, low, close, volume } = bar;
-    const candle = { time, open, high, low, close, volume };
+    const candle = candleOf(bar);
+    const { time } = candle;
     this.until = Math.max(this.until, time + INTERVALS[bar.interval]);
     const at = this.list.findLastIndex((other) => other.time <= time);
     if (this.list[at]?.time === time) this.list[at] = candle;

@@ -16,12 +16,12 @@ export interface Mark {
 interface Opinion {
   buy: number;
   sell: number;
-  newest: { [side in Side]?: string };
-  last: Side;
+  newest: { [side in Side]?: { id: string; timestamp: number } };
+  last: { side: Side; timestamp: number };
 }
 
-/** More bars than are ever looked at. */
-const KEPT = 2_000;
+/** As many bars as a chart has at most. */
+const KEPT = 12_000;
 
 export class Marks {
   /** Opinions by bar and strategy. */
@@ -39,10 +39,11 @@ export class Marks {
     const time = startOf(timestamp, this.interval);
     const bar = this.bars.get(time) ?? new Map<string, Opinion>();
     this.bars.set(time, bar);
-    const opinion = bar.get(strategy) ?? { buy: 0, sell: 0, newest: {}, last: side };
+    const opinion: Opinion = bar.get(strategy) ?? { buy: 0, sell: 0, newest: {}, last: { side, timestamp } };
     opinion[side] += 1;
-    opinion.newest[side] = id;
-    opinion.last = side;
+    // Older ones may be loaded after newer ones.
+    if (timestamp >= (opinion.newest[side]?.timestamp ?? timestamp)) opinion.newest[side] = { id, timestamp };
+    if (timestamp >= opinion.last.timestamp) opinion.last = { side, timestamp };
     bar.set(strategy, opinion);
     if (this.bars.size > KEPT) this.forgetOldest();
   }
@@ -53,8 +54,8 @@ export class Marks {
     for (const [time, bar] of this.bars) {
       const opinions = [...bar].flatMap(([strategy, opinion]) => (strategies.has(strategy) ? [opinion] : []));
       const lead = opinions.reduce((sum, { buy, sell }) => sum + buy - sell, 0);
-      const side = lead > 0 ? 'buy' : lead < 0 ? 'sell' : opinions.at(-1)?.last;
-      const id = side && opinions.findLast(({ newest }) => newest[side])?.newest[side];
+      const side = lead > 0 ? 'buy' : lead < 0 ? 'sell' : opinions.at(-1)?.last.side;
+      const id = side && opinions.findLast(({ newest }) => newest[side])?.newest[side]?.id;
       if (side && id) marks.push({ time, side, count: Math.max(1, Math.abs(lead)), id });
     }
     return marks.sort((a, b) => a.time - b.time);

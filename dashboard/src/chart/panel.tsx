@@ -18,13 +18,19 @@ import { PriceChart } from './price-chart';
 /** So many minutes make a chart; before, seconds are shown. */
 const ENOUGH_BARS = 30;
 
+/** Older bars are loaded while there are fewer left of those that are seen. */
+const SOON = 50;
+
 const feed = signal<ChartFeed | null>(null);
 /** What the pointer is at. */
 const pointed = signal<{ candle: Candle | undefined; values: Map<string, number> } | null>(null);
 let chart: PriceChart | undefined;
 
-/** Moves the chart to a time. */
-export const showOnChart = (time: number) => chart?.show(time);
+/** Moves the chart to a symbol and a time. */
+export function showOnChart(of: string, time: number): void {
+  symbol.value = of;
+  void feed.peek()?.goTo(time);
+}
 
 export function ChartPanel() {
   return (
@@ -116,6 +122,9 @@ function Canvas() {
       pointed.value = time === null ? null : (feed.peek()?.at(time) ?? null);
     });
     made.onMark((id) => void explain(id));
+    made.onScroll((left) => {
+      if (left < SOON) void feed.peek()?.loadOlder();
+    });
     const stops = [
       effect(() => (theme.value, made.paint())),
       effect(() => {

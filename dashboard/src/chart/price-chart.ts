@@ -195,13 +195,24 @@ export class PriceChart {
     });
   }
 
-  /** Moves to a time, where the chart has it. */
+  /** Moves a time into the middle, where the chart has it. */
   show(time: number): void {
-    const at = this.candles.data().findIndex((candle) => Number(candle.time) >= time);
-    const range = this.chart.timeScale().getVisibleLogicalRange();
-    if (at < 0 || !range) return;
+    const scale = this.chart.timeScale();
+    const at = scale.timeToIndex(utc(time), true);
+    const range = scale.getVisibleLogicalRange();
+    if (at === null || !range) return;
     const half = (range.to - range.from) / 2;
-    this.chart.timeScale().setVisibleLogicalRange({ from: at - half, to: at + half });
+    scale.setVisibleLogicalRange({ from: at - half, to: at + half });
+  }
+
+  /** Tells how many bars there are left of those that are seen, as that changes; below zero where nothing is left. */
+  onScroll(tell: (left: number) => void): void {
+    this.chart.timeScale().subscribeVisibleLogicalRangeChange((range) => range && tell(range.from));
+  }
+
+  /** How many bars there are left of those that are seen. */
+  get left(): number {
+    return this.chart.timeScale().getVisibleLogicalRange()?.from ?? 0;
   }
 
   /** Scrolls by so many bars; zooms by a factor. */

@@ -24,11 +24,15 @@ export function parse(text: string): Exposition {
   return samples;
 }
 
+/** Whether there is any number whose name begins so. */
+export const hasAny = (of: Exposition, prefix: string) => [...of.keys()].some((name) => name.startsWith(prefix));
+
 /** The sum over all labels. */
 export const total = (of: Exposition, name: string) => (of.get(name) ?? []).reduce((sum, { value }) => sum + value, 0);
 
-/** How many a second between two readings; none where the counter began anew. */
+/** How many a second between two readings; none where there is no such counter, or where it began anew. */
 export function rate(before: Exposition, after: Exposition, name: string, seconds: number): number | null {
+  if (!after.has(name)) return null;
   const grown = total(after, name) - total(before, name);
   return grown >= 0 && seconds > 0 ? grown / seconds : null;
 }

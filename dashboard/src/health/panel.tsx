@@ -21,11 +21,8 @@ export function HealthPanel() {
             <Latency name="Commit of a step" of={now.commit} history={all.map(({ commit }) => commit.p99)} />
             <Latency name="Append of records" of={now.append} history={all.map(({ append }) => append.p99)} />
           </div>
-          <Partitions of={now} />
-          <p class="muted">
-            {short(now.late)} late ticks dropped, {short(now.skipped)} rows skipped by failing strategies, {short(now.failures)} failures of
-            partitions since the start; {now.streams} streams open.
-          </p>
+          {now.hasEngine ? <Engine of={now} /> : <p class="warn">This replica runs no engine: ticks, signals and partitions are counted where one runs.</p>}
+          <p class="muted">Open streams: {number(now.streams)}.</p>
         </>
       ) : (
         <p class="empty">Reading the service’s numbers …</p>
@@ -34,12 +31,26 @@ export function HealthPanel() {
   );
 }
 
+function Engine({ of }: { of: Reading }) {
+  return (
+    <>
+      <Partitions of={of} />
+      <p class="muted">
+        {short(of.late)} late ticks dropped, {short(of.skipped)} rows skipped by failing strategies, {short(of.failures)} failures of
+        partitions since the start.
+      </p>
+    </>
+  );
+}
+
 const rateText = (value: number | null) => (value === null ? '–' : value < 10 ? number(value, 1) : short(value));
 
 function Ready() {
   const what = missing.value;
   if (what === null) return <p class="problem">⚠ The service does not answer.</p>;
-  if (what.length === 0) return <p class="good">✓ Ready: the log answers, the view has caught up, the engines are live.</p>;
+  if (what.length === 0) {
+    return <p class="good">✓ Ready: the log answers, the view has caught up{readings.value.at(-1)?.hasEngine === false ? '' : ', the engines are live'}.</p>;
+  }
   return (
     <ul class="problem">
       {what.map((of) => (

@@ -2,10 +2,12 @@
 
 import { signal } from '@preact/signals';
 import { request } from '../api/http';
-import { type Exposition, parse, quantile, rate, total } from './exposition';
+import { type Exposition, hasAny, parse, quantile, rate, total } from './exposition';
 
 export interface Reading {
   at: number;
+  /** Whether the process that answered runs an engine: each replica tells of itself alone. */
+  hasEngine: boolean;
   ticks: number | null;
   signals: number | null;
   rejected: number | null;
@@ -61,6 +63,11 @@ function compare(before: { at: number; of: Exposition }, now: { at: number; of: 
   const seconds = now.at - before.at;
   const oldest = raw[0]?.of ?? before.of;
   const latency = (name: string) => ({ p50: quantile(oldest, now.of, name, 0.5), p99: quantile(oldest, now.of, name, 0.99) });
+  // A counter is told once it has counted something: before, it is none where its part of the service runs.
+  const counted = (part: string, of: string) => {
+    const name = `wigwag_${part}_${of}`;
+    return now.of.has(name) || !hasAny(now.of, `wigwag_${part}_`) ? rate(before.of, now.of, name, seconds) : 0;
+  };
   const ages = now.of.get('wigwag_engine_checkpoint_age_seconds') ?? [];
   const lag = (now.of.get('wigwag_engine_lag_messages') ?? []).map(({ labels, value }) => ({
     partition: Number(labels.partition),
@@ -69,9 +76,10 @@ function compare(before: { at: number; of: Exposition }, now: { at: number; of: 
   }));
   return {
     at: now.at,
-    ticks: rate(before.of, now.of, 'wigwag_engine_ticks_total', seconds),
-    signals: rate(before.of, now.of, 'wigwag_engine_signals_total', seconds),
-    rejected: rate(before.of, now.of, 'wigwag_ingest_rejected_total', seconds),
+    hasEngine: hasAny(now.of, 'wigwag_engine_'),
+    ticks: counted('engine', 'ticks_total'),
+    signals: counted('engine', 'signals_total'),
+    rejected: counted('ingest', 'rejected_total'),
     commit: latency('wigwag_engine_commit_seconds'),
     append: latency('wigwag_ingest_append_seconds'),
     lag: lag.sort((a, b) => a.partition - b.partition),

@@ -1,28 +1,18 @@
-// The plugins, and a place to drop another on. What the service answers to an upload is shown as it is.
+// The plugins, and what the service answers to the upload of another, as it is.
 
-import { signal } from '@preact/signals';
-import { useState } from 'preact/hooks';
-import { type Answer, Problem, remove, request } from '../api/http';
+import { type Answer, remove } from '../api/http';
 import { withToken } from '../api/session';
-import type { PluginInfo } from '../api/wire';
+import type { PluginInfo, UploadStatus } from '../api/wire';
 import { bytes, digest } from '../shell/format';
 import { askToRemove } from '../shell/removal';
 import { newStrategy } from '../strategies/form';
 import { plugins, refreshPlugins } from './list';
-
-interface Upload {
-  file: string;
-  size: number;
-  /** None while it is on its way. */
-  answer: Answer | null;
-}
-
-const upload = signal<Upload | null>(null);
+import { take, upload } from './upload';
 
 export function PluginsPanel() {
   return (
     <div class="plugins scroll" tabIndex={0} role="region" aria-label="Plugins">
-      <Drop />
+      <Choose />
       <Outcome />
       <ul class="cards">
         {plugins.value.map((of) => (
@@ -33,43 +23,21 @@ export function PluginsPanel() {
   );
 }
 
-function Drop() {
-  const [over, setOver] = useState(false);
-  const take = (file: File | null | undefined) => {
-    setOver(false);
-    if (file) withToken(() => void send(file));
-  };
+function Choose() {
   return (
-    <label
-      class={over ? 'drop over' : 'drop'}
-      onDragOver={(event) => (event.preventDefault(), setOver(true))}
-      onDragLeave={() => setOver(false)}
-      onDrop={(event) => (event.preventDefault(), take(event.dataTransfer?.files[0]))}
-    >
-      <strong>Drop a plugin here</strong>, or choose a <code>.wasm</code> file
+    <label class="drop">
+      <strong>Drop a plugin anywhere on this page</strong>, or choose a <code>.wasm</code> file
       <input
         type="file"
         accept=".wasm,application/wasm"
         onChange={(event) => {
-          take(event.currentTarget.files?.[0]);
+          take(event.currentTarget.files);
           // The same file may be chosen again after it was built anew.
           event.currentTarget.value = '';
         }}
       />
     </label>
   );
-}
-
-async function send(file: File): Promise<void> {
-  const told = { file: file.name, size: file.size };
-  upload.value = { ...told, answer: null };
-  try {
-    const answer = await request('POST', '/v1/plugins', { body: file, headers: { 'Content-Type': 'application/wasm' } });
-    upload.value = { ...told, answer };
-  } catch (error) {
-    upload.value = { ...told, answer: { status: 0, statusText: (error as Problem).message, body: null } };
-  }
-  await refreshPlugins();
 }
 
 function Outcome() {
@@ -93,21 +61,31 @@ function Outcome() {
   );
 }
 
-function Told({ answer: { status, statusText, body } }: { answer: Answer }) {
-  const good = status === 200 || status === 201;
-  const plugin = good ? (body as PluginInfo) : null;
-  const fields = body as { detail?: string; stage?: string } | null;
+/** What an answer says of the plugin: of a long upload that stands in its status. */
+function outcomeOf({ status, body }: Answer): { plugin: PluginInfo | null; working: boolean; problem: UploadStatus['problem'] } {
+  const { state, plugin, problem } = (body ?? {}) as Partial<UploadStatus>;
+  if (status < 300 && state !== undefined) return { plugin: plugin ?? null, working: state === 'working', problem: problem ?? null };
+  if (status === 200 || status === 201) return { plugin: body as PluginInfo, working: false, problem: null };
+  return { plugin: null, working: false, problem: body as UploadStatus['problem'] };
+}
+
+function Told({ answer }: { answer: Answer }) {
+  const { status, statusText, body } = answer;
+  const { plugin, working, problem } = outcomeOf(answer);
+  const good = plugin !== null;
+  const isLong = typeof body === 'object' && body !== null && 'state' in body;
   return (
     <>
-      <p class={good ? 'good' : 'problem'}>
+      <p class={good ? 'good' : working ? '' : 'problem'}>
         <strong>
-          {good ? '✓' : '⚠'} {status} {statusText}
+          {good ? '✓' : working ? '…' : '⚠'} {status} {statusText}
         </strong>
-        {status === 201 && ' It is here, and can be made a strategy.'}
-        {status === 200 && ' The same bytes were here already.'}
-        {fields?.stage && ` Refused at: ${fields.stage}.`}
+        {working && ' It takes longer: it is compiled and tried, and its status asked for until that is done.'}
+        {good && (status === 201 || isLong) && ' It is here, and can be made a strategy.'}
+        {good && status === 200 && !isLong && ' The same bytes were here already.'}
+        {problem?.stage && ` Refused at: ${problem.stage}.`}
       </p>
-      {!good && fields?.detail && <p class="problem">{fields.detail}</p>}
+      {problem?.detail && <p class="problem">{problem.detail}</p>}
       {plugin && (
         <div class="actions left">
           <button type="button" class="primary" onClick={() => newStrategy(plugin.name)}>

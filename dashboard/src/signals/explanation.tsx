@@ -6,7 +6,6 @@ import type { Signal } from '../api/wire';
 import { showOnChart } from '../chart/panel';
 import { figure, instant, price, SIDES } from '../shell/format';
 import { digitsFor } from '../market/symbols';
-import { symbol } from '../shell/place';
 import { explained } from './explained';
 import { Strength } from './strength';
 
@@ -66,13 +65,7 @@ export function Explanation({ of }: { of: Signal }) {
       <p class="muted">
         To make it again: <code>wigwag verify --partition {of.partition} --from {of.offset} --to {of.offset + 1}</code>
       </p>
-      <button
-        type="button"
-        onClick={() => {
-          symbol.value = of.symbol;
-          showOnChart(of.timestamp);
-        }}
-      >
+      <button type="button" onClick={() => showOnChart(of.symbol, of.timestamp)}>
         Show on the chart
       </button>
     </aside>

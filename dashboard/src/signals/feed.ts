@@ -30,7 +30,7 @@ export const reading = signal(false);
 
 const held = computed(() => paused.value || reading.value);
 const charted = computed(() => (filter.value.onlyCharted ? symbol.value : ''));
-/** What the service filters by, as text: it is compared. */
+/** What the stream is filtered by, as text: it is compared. The list is filtered by strength too. */
 const asked = computed(() => {
   const { strategy, side } = filter.value;
   return JSON.stringify({ strategy, side, symbol: charted.value });
@@ -64,7 +64,8 @@ export function followSignals(): void {
 async function reload(): Promise<void> {
   load += 1;
   const mine = load;
-  const answer = await get<{ signals: Signal[] }>('/v1/signals', { ...JSON.parse(asked.peek()), limit: KEPT }).catch(() => null);
+  const wanted = { ...JSON.parse(asked.peek()), min_strength: filter.peek().minStrength || null, limit: KEPT };
+  const answer = await get<{ signals: Signal[] }>('/v1/signals', wanted).catch(() => null);
   if (!answer || mine !== load) return;
   batch(() => {
     rows.value = answer.signals.filter(passes);

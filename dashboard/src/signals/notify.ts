@@ -50,8 +50,16 @@ export function notify({ id, symbol, side, price: at, strategy, reason }: Signal
   last = now;
   const more = left > 0 ? `\n${left} more since the last notification` : '';
   left = 0;
-  // The signal's id as tag: the same signal is shown once, whatever number of pages is open.
-  const shown = new Notification(`${SIDES[side]} ${symbol} at ${price(at, digitsFor(symbol))}`, { body: `${strategy}: ${reason}${more}`, tag: id });
+  let shown: Notification;
+  try {
+    // The signal's id as tag: the same signal is shown once, whatever number of pages is open.
+    shown = new Notification(`${SIDES[side]} ${symbol} at ${price(at, digitsFor(symbol))}`, { body: `${strategy}: ${reason}${more}`, tag: id });
+  } catch (error) {
+    // Chromium on Android allows them, and then refuses to make one outside of a service worker.
+    wanted.value = false;
+    notifyProblem.value = `This browser makes no notifications of a page (${error instanceof Error ? error.message : error}); a webhook can tell you instead.`;
+    return;
+  }
   shown.onclick = () => {
     window.focus();
     shown.close();

@@ -78,7 +78,7 @@ function FilterBar() {
           max="1"
           step="0.1"
           value={minStrength}
-          onChange={(event) => change({ minStrength: event.currentTarget.valueAsNumber || 0 })}
+          onChange={(event) => change({ minStrength: Math.min(1, Math.max(0, event.currentTarget.valueAsNumber || 0)) })}
         />
       </label>
       <label class="check">

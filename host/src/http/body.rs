@@ -242,14 +242,28 @@ pub(super) struct Since(pub(super) f64);
 
 impl<'de> Deserialize<'de> for Since {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let seconds = text.parse().ok().filter(|s: &f64| s.is_finite());
-        seconds.or_else(|| rfc3339(&text)).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "since is {text:?}; use seconds since the epoch or a time as 2026-01-31T12:00:00Z"
-            ))
-        })
+        time("since", deserializer).map(Self)
     }
+}
+
+/// The time at which something ends, seconds since the epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Until(pub(super) f64);
+
+impl<'de> Deserialize<'de> for Until {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        time("until", deserializer).map(Self)
+    }
+}
+
+fn time<'de, D: Deserializer<'de>>(name: &str, deserializer: D) -> Result<f64, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let seconds = text.parse().ok().filter(|s: &f64| s.is_finite());
+    seconds.or_else(|| rfc3339(&text)).ok_or_else(|| {
+        serde::de::Error::custom(format!(
+            "{name} is {text:?}; use seconds since the epoch or a time as 2026-01-31T12:00:00Z"
+        ))
+    })
 }
 
 /// Seconds since the epoch of a time as RFC 3339 writes it.

@@ -14,7 +14,7 @@ use super::{
     App,
     auth::{Caller, ToRead},
     blocking,
-    body::{Limit, NoParameters, Query, Since, SymbolParam},
+    body::{Limit, NoParameters, Query, Since, SymbolParam, Until},
     json, json_list,
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
@@ -38,9 +38,15 @@ pub(super) struct ListQuery {
     /// Only `buy` or only `sell`.
     #[param(value_type = Option<String>)]
     side: Option<SideParam>,
+    /// Only those whose `strength` is not below this: 0 to 1.
+    #[param(value_type = Option<f64>, minimum = 0, maximum = 1)]
+    min_strength: Option<MinStrength>,
     /// Only those whose `timestamp` is not before this: seconds since the epoch, or as 2026-01-31T12:00:00Z.
     #[param(value_type = Option<String>)]
     since: Option<Since>,
+    /// Only those whose `timestamp` is before this: seconds since the epoch, or as 2026-01-31T12:00:00Z.
+    #[param(value_type = Option<String>)]
+    until: Option<Until>,
     /// At most so many: 1 to 1000.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -62,6 +68,21 @@ impl<'de> Deserialize<'de> for SideParam {
                 "side is {other:?}; use buy or sell"
             ))),
         }
+    }
+}
+
+/// From 0 to 1, as a signal's own.
+struct MinStrength(f64);
+
+impl<'de> Deserialize<'de> for MinStrength {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let strength = text.parse().ok().filter(|s: &f64| (0.0..=1.0).contains(s));
+        strength.map(Self).ok_or_else(|| {
+            D::Error::custom(format!(
+                "min_strength is {text:?}; use a number from 0 to 1"
+            ))
+        })
     }
 }
 
@@ -106,7 +127,9 @@ pub(super) async fn list(
         symbol: query.symbol.map(|symbol| symbol.0),
         strategy: query.strategy,
         side: query.side.map(|side| side.0),
+        min_strength: query.min_strength.map(|strength| strength.0),
         since: query.since.map(|since| since.0),
+        until: query.until.map(|until| until.0),
         after: query.cursor.map(|cursor| cursor.0),
         limit: query.limit.0,
     };
@@ -240,10 +263,9 @@ fn values_up_to(
     // They are kept by time; those behind the signal are passed over here.
     let newest = app.view().values(&PointsQuery {
         symbol: signal.symbol.clone(),
-        name: Some(signal.strategy.clone()),
-        since: None,
-        every_s: None,
+        strategy: Some(signal.strategy.clone()),
         limit: VALUES_LOOKED_AT,
+        ..PointsQuery::default()
     })?;
     let values = newest.into_iter().filter(|value| is_up_to(value, place));
     Ok(values.filter_map(raw).take(VALUES).collect())
@@ -254,13 +276,12 @@ fn bars_up_to(app: &App, symbol: &str, last: &SignalBar) -> Result<Vec<Box<RawVa
     struct Start {
         open_time: f64,
     }
-    let newest = app.view().bars(&PointsQuery {
+    let query = PointsQuery {
         symbol: symbol.to_owned(),
-        name: Some(last.interval.name().to_owned()),
-        since: None,
-        every_s: None,
         limit: VALUES_LOOKED_AT,
-    })?;
+        ..PointsQuery::default()
+    };
+    let newest = app.view().bars(last.interval, &query)?;
     let is_up_to = |bar: &Vec<u8>| {
         serde_json::from_slice(bar).is_ok_and(|bar: Start| bar.open_time <= last.open_time)
     };

@@ -14,7 +14,7 @@ use super::{
     App,
     auth::{Caller, ToRead},
     blocking,
-    body::{Limit, NoParameters, Query, Since},
+    body::{Limit, NoParameters, Query, Since, Until},
     join, json, json_list,
     problem::{BAD_REQUEST, NOT_FOUND, Problem},
 };
@@ -45,7 +45,7 @@ pub(super) struct Summary {
     #[schema(inline)]
     #[serde(flatten)]
     session: Session,
-    /// The newest of each strategy, by the strategies' ids.
+    /// The newest of each strategy, by the strategies' ids, however long ago that was.
     indicators: Vec<Values>,
     /// The newest 10.
     signals: Vec<Signal>,
@@ -142,6 +142,9 @@ pub(super) struct BarsQuery {
     /// Only those whose `open_time` is not before this: seconds since the epoch, or as 2026-01-31T12:00:00Z.
     #[param(value_type = Option<String>)]
     since: Option<Since>,
+    /// Only those whose `open_time` is before this: seconds since the epoch, or as 2026-01-31T12:00:00Z.
+    #[param(value_type = Option<String>)]
+    until: Option<Until>,
     /// At most so many: 1 to 1000.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -161,6 +164,9 @@ pub(super) struct ValuesQuery {
     /// Only those whose `timestamp` is not before this: seconds since the epoch, or as 2026-01-31T12:00:00Z.
     #[param(value_type = Option<String>)]
     since: Option<Since>,
+    /// Only those whose `timestamp` is before this: seconds since the epoch, or as 2026-01-31T12:00:00Z.
+    #[param(value_type = Option<String>)]
+    until: Option<Until>,
     /// At most so many: 1 to 1000.
     #[serde(default)]
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -267,14 +273,15 @@ pub(super) async fn bars(
     Query(query): Query<BarsQuery>,
 ) -> Result<Response, Problem> {
     check_symbol(&symbol)?;
+    let interval = query.interval.0;
     let query = PointsQuery {
         symbol,
-        name: Some(query.interval.0.name().to_owned()),
         since: query.since.map(|since| since.0),
-        every_s: None,
+        until: query.until.map(|until| until.0),
         limit: query.limit.0,
+        ..PointsQuery::default()
     };
-    let bars = blocking(move || app.view().bars(&query)).await?;
+    let bars = blocking(move || app.view().bars(interval, &query)).await?;
     Ok(json_list("bars", &bars, ""))
 }
 
@@ -298,8 +305,9 @@ pub(super) async fn values(
     check_symbol(&symbol)?;
     let query = PointsQuery {
         symbol,
-        name: query.strategy,
+        strategy: query.strategy,
         since: query.since.map(|since| since.0),
+        until: query.until.map(|until| until.0),
         every_s: query.interval.map(|interval| interval.0.seconds()),
         limit: query.limit.0,
     };

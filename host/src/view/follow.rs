@@ -35,6 +35,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How far back in `ticks` a new store begins: a session is a day.
 const NEW_STORE_READS_BACK_MS: i64 = 24 * 60 * 60 * 1_000;
 
+/// How many messages of `bars` a new store looks through for each bar of an interval that it keeps: all intervals stand
+/// in one topic, and those of an hour or a day lie far apart among those of a second. Most are passed over unread.
+const BARS_LOOKED_THROUGH: u64 = 40;
+
 /// Tells the follower to end.
 #[derive(Default)]
 pub(super) struct Stop {
@@ -78,6 +82,7 @@ struct SignalParts<'a> {
     strategy: &'a str,
     symbol: &'a str,
     side: Side,
+    strength: f64,
     timestamp: f64,
     offset: Offset,
     row: u32,
@@ -163,7 +168,7 @@ impl Follower {
                 store
             }
         };
-        let (starts, ends) = self.find_starts(&mut store)?;
+        let (starts, ends, seconds_from) = self.find_starts(&mut store)?;
         let mut reader = self.log.read(&starts)?;
         let positions = signal_positions(&starts);
         self.view.0.live.restart(store.signals_end(), positions);
@@ -174,6 +179,7 @@ impl Follower {
             limits: self.limits,
             starts,
             ends: Some(ends),
+            seconds_from,
             sessions_dirty: false,
             sessions_saved: Instant::now(),
             unreadable: 0,
@@ -230,10 +236,14 @@ impl Follower {
         }
     }
 
-    /// Where to go on in each partition, and the ends that there are now. A topic of which rows would be missing is begun
-    /// anew.
-    fn find_starts(&self, store: &mut Store) -> Result<(Vec<Start>, Vec<Bounds>), ViewError> {
+    /// Where to go on in each partition, the ends that there are now, and by partition from where on bars of a second
+    /// are taken. A topic of which rows would be missing is begun anew.
+    fn find_starts(
+        &self,
+        store: &mut Store,
+    ) -> Result<(Vec<Start>, Vec<Bounds>, Vec<Offset>), ViewError> {
         let (mut starts, mut all_bounds) = (Vec::new(), Vec::new());
+        let mut seconds_from = vec![0; self.partitions as usize];
         for topic in FOLLOWED {
             let mut offsets = Vec::new();
             let mut anew = false;
@@ -266,6 +276,11 @@ impl Follower {
                     offsets.push(self.oldest_wanted(topic, partition, *bounds)?);
                 }
                 store.restart(topic, &offsets).map_err(|e| store.error(e))?;
+                if topic == Topic::Bars {
+                    let bounds = &all_bounds[all_bounds.len() - self.partitions as usize..];
+                    let from = |of: &Bounds| of.end.saturating_sub(self.share(self.limits.bars));
+                    seconds_from = bounds.iter().map(from).collect();
+                }
             }
             if topic == Topic::Ticks {
                 for (partition, sessions) in (0..).zip(&self.view.0.sessions) {
@@ -281,7 +296,11 @@ impl Follower {
                 offset,
             }));
         }
-        Ok((starts, all_bounds))
+        Ok((starts, all_bounds, seconds_from))
+    }
+
+    fn share(&self, rows: u64) -> u64 {
+        rows / u64::from(self.partitions)
     }
 
     /// The offset from which a new store reads. Of rows, a fair share of each partition, so that the oldest that
@@ -292,11 +311,11 @@ impl Follower {
         partition: u32,
         bounds: Bounds,
     ) -> Result<Offset, LogError> {
-        let share = |rows: u64| bounds.end.saturating_sub(rows / u64::from(self.partitions));
+        let share = |rows: u64| bounds.end.saturating_sub(self.share(rows));
         let oldest = match topic {
             Topic::Signals => share(self.limits.signals),
             Topic::Values => share(self.limits.values),
-            Topic::Bars => share(self.limits.bars),
+            Topic::Bars => share(self.limits.bars.saturating_mul(BARS_LOOKED_THROUGH)),
             _ => {
                 let since_ms = self.now_ms - NEW_STORE_READS_BACK_MS;
                 self.log.offset_at(topic, partition, since_ms)?
@@ -314,6 +333,8 @@ struct Reading<'a> {
     starts: Vec<Start>,
     /// What there was to read at first, in the order of `starts`; none once it was read.
     ends: Option<Vec<Bounds>>,
+    /// By partition of `bars`: a store that begins anew takes no bar of a second before this offset.
+    seconds_from: Vec<Offset>,
     sessions_dirty: bool,
     sessions_saved: Instant,
     unreadable: u64,
@@ -383,30 +404,25 @@ impl Reading<'_> {
         batch: &mut Batch,
         message: &MessageRef<'_>,
     ) -> Result<(), rusqlite::Error> {
-        let points = match message.topic {
-            Topic::Signals => {
-                match serde_json::from_slice(message.value) {
-                    Ok(signal) => take_signal(store, batch, message, &signal)?,
-                    Err(error) => self.note_unreadable(message, &error),
-                }
-                return Ok(());
-            }
-            Topic::Values => Points::Values,
-            Topic::Bars => Points::Bars,
-            _ => return Ok(()),
-        };
-        let time = match points {
-            Points::Values => {
-                serde_json::from_slice(message.value).map(|v: ValuesParts| v.timestamp)
-            }
-            Points::Bars => serde_json::from_slice(message.value).map(|b: BarParts| b.open_time),
-        };
-        match (time, std::str::from_utf8(message.key)) {
-            (Ok(time), Ok(key)) => store.point(points, key, time, message.value)?,
-            (Err(error), _) => self.note_unreadable(message, &error),
-            (_, Err(error)) => self.note_unreadable(message, &error),
+        match message.topic {
+            Topic::Signals => match serde_json::from_slice(message.value) {
+                Ok(signal) => take_signal(store, batch, message, &signal)?,
+                Err(error) => self.note_unreadable(message, &error),
+            },
+            Topic::Bars if self.is_outgrown(message) => {}
+            Topic::Values | Topic::Bars => match read_point(message) {
+                Ok((points, key, time)) => store.point(points, key, time, message.value)?,
+                Err(error) => self.note_unreadable(message, &error),
+            },
+            _ => {}
         }
         Ok(())
+    }
+
+    /// Whether it is a bar of a second that would go again before the store has caught up.
+    fn is_outgrown(&self, message: &MessageRef<'_>) -> bool {
+        let from = self.seconds_from.get(message.partition as usize);
+        from.is_some_and(|&from| message.offset < from) && message.key.ends_with(b"/1s")
     }
 
     fn take_ticks(&mut self, message: &MessageRef<'_>) {
@@ -496,6 +512,20 @@ impl Reading<'_> {
     }
 }
 
+/// Whose point a message of `values` or `bars` is, its key and its time.
+fn read_point<'m>(
+    message: &MessageRef<'m>,
+) -> Result<(Points, &'m str, f64), Box<dyn std::error::Error>> {
+    let key = std::str::from_utf8(message.key)?;
+    if message.topic == Topic::Values {
+        let values: ValuesParts = serde_json::from_slice(message.value)?;
+        return Ok((Points::Values, key, values.timestamp));
+    }
+    let bar: BarParts = serde_json::from_slice(message.value)?;
+    let (_, interval) = key.split_once('/').unwrap_or((key, ""));
+    Ok((Points::Bars(interval.parse()?), key, bar.open_time))
+}
+
 fn take_signal(
     store: &mut Store,
     batch: &mut Batch,
@@ -504,6 +534,7 @@ fn take_signal(
 ) -> Result<(), rusqlite::Error> {
     let head = SignalHead {
         time: signal.timestamp,
+        strength: signal.strength,
         offset: signal.offset,
         position: message.offset,
         // The store numbers both.

@@ -137,11 +137,12 @@ impl<H: Head> Heads<H> {
     }
 
     /// As [`Self::newest`], by time and then by `seq`, and of the rows of one series within `every_s` seconds only the
-    /// newest.
+    /// newest; rows from `until` on are left out.
     pub(super) fn newest_of_each(
         &self,
         limit: usize,
         since: f64,
+        until: f64,
         every_s: f64,
         wanted: impl Fn(&H) -> bool,
         series: impl Fn(&H) -> u32,
@@ -149,12 +150,12 @@ impl<H: Head> Heads<H> {
         let mut found: BTreeMap<(i64, u32), (Place, (f64, i64))> = BTreeMap::new();
         let mut since = since;
         for block in self.blocks.iter().rev() {
-            if block.newest_time < since {
+            if block.newest_time < since || block.oldest_time >= until {
                 continue;
             }
             for (at, head) in block.heads.iter().enumerate() {
                 let time = head.time();
-                if time < since || !wanted(head) {
+                if time < since || time >= until || !wanted(head) {
                     continue;
                 }
                 let row = (block.place(at), (time, block.seq(at)));
@@ -205,16 +206,6 @@ impl<H: Head> Heads<H> {
             }
         }
         last
-    }
-
-    /// Forgets the oldest blocks while `limit` rows remain; answers them.
-    fn trim(&mut self, limit: u64) -> Vec<Arc<Block<H>>> {
-        let cut = self.end.saturating_sub_unsigned(limit);
-        let mut gone = Vec::new();
-        while let Some(oldest) = self.blocks.pop_front_if(|block| block.end() <= cut) {
-            gone.push(oldest);
-        }
-        gone
     }
 }
 
@@ -305,6 +296,12 @@ impl<H: Head> Journal<H> {
         self.committed_end
     }
 
+    /// `seq` of the next row.
+    pub(super) const fn end(&self) -> i64 {
+        self.committed_end
+            .saturating_add_unsigned(self.fresh.len() as u64)
+    }
+
     /// Adds a row.
     pub(super) fn push(
         &mut self,
@@ -329,9 +326,7 @@ impl<H: Head> Journal<H> {
         if heads.is_empty() {
             return Ok(());
         }
-        let end = self
-            .committed_end
-            .saturating_add_unsigned(self.fresh.len() as u64);
+        let end = (self.committed_end).saturating_add_unsigned(self.fresh.len() as u64);
         let first = end.saturating_sub_unsigned(heads.len() as u64);
         let bytes = postcard::to_stdvec(&heads).expect("writing to memory does not fail");
         db.prepare_cached(&format!(
@@ -345,27 +340,33 @@ impl<H: Head> Journal<H> {
         Ok(())
     }
 
-    /// Writes what is not written, and removes the oldest rows above `limit` from the table; answers these. To be called
-    /// before the transaction is committed.
+    /// The oldest blocks of rows, which go so that no more than `limit` rows stay.
+    pub(super) fn outgrown(&self, heads: &Heads<H>, limit: u64) -> Trimmed<H> {
+        let kept = limit.saturating_sub(self.fresh.len() as u64);
+        let cut = heads.end.saturating_sub_unsigned(kept);
+        let oldest = heads.blocks.iter().take_while(|block| block.end() <= cut);
+        Trimmed {
+            gone: oldest.cloned().collect(),
+        }
+    }
+
+    /// Writes what is not written, and removes from the table what is outgrown; the heads go once this is committed.
     pub(super) fn finish(
         &mut self,
         db: &Connection,
         heads: &Heads<H>,
-        limit: u64,
-    ) -> Result<Trimmed<H>, rusqlite::Error> {
+        trimmed: &Trimmed<H>,
+    ) -> Result<(), rusqlite::Error> {
         self.flush(db)?;
-        // A picture, trimmed: the heads themselves are, once this is committed.
-        let mut after = heads.clone();
-        let gone = after.trim(limit.saturating_sub(self.fresh.len() as u64));
-        if !gone.is_empty() {
-            let cut = match after.blocks.front() {
+        if !trimmed.gone.is_empty() {
+            let cut = match heads.blocks.get(trimmed.gone.len()) {
                 Some(block) => block.place(0).chunk,
-                None => after.end,
+                None => heads.end,
             };
             db.prepare_cached(&format!("DELETE FROM {} WHERE first < ?1", self.table))?
                 .execute([cut])?;
         }
-        Ok(Trimmed { gone })
+        Ok(())
     }
 
     /// Shows what was committed.
@@ -477,7 +478,8 @@ mod tests {
                 .push(db, Number((n / 10) as f64), text(n).as_bytes())
                 .unwrap();
         }
-        let trimmed = journal.finish(db, heads, limit).unwrap();
+        let trimmed = journal.outgrown(heads, limit);
+        journal.finish(db, heads, &trimmed).unwrap();
         journal.show(heads, &trimmed);
     }
 
@@ -570,21 +572,36 @@ mod tests {
         write(&db, &mut journal, &mut heads, 1..5_000, 1_000_000);
         // Two series, and intervals of ten: the tests' rows have the tenth of their number as time.
         let series = |row: &Number| row.0 as u32 % 2;
-        let naive = |limit: usize, since: i64| {
+        let naive = |limit: usize, since: i64, until: i64| {
             let mut newest = BTreeMap::new();
-            for time in (1..5_000).map(|n| n / 10).filter(|time| *time >= since) {
+            let times = (1..5_000).map(|n| n / 10);
+            for time in times.filter(|time| (since..until).contains(time)) {
                 newest.insert((time / 10, time % 2), time);
             }
             let mut times: Vec<i64> = newest.into_values().rev().take(limit).collect();
             times.sort_unstable_by(|a, b| b.cmp(a));
             times
         };
-        for (limit, since) in [(1, 0), (7, 0), (60, 0), (500, 0), (10, 432), (10, 499)] {
-            let found = heads.newest_of_each(limit, since as f64, 10.0, |_| true, series);
+        let open = i64::MAX;
+        for (limit, since, until) in [
+            (1, 0, open),
+            (7, 0, open),
+            (60, 0, open),
+            (500, 0, open),
+            (10, 432, open),
+            (10, 499, open),
+            (7, 0, 433),
+            (500, 77, 433),
+            (10, 433, 433),
+        ] {
+            let (from, to) = (since as f64, until as f64);
+            let found = heads.newest_of_each(limit, from, to, 10.0, |_| true, series);
             let found: Vec<_> = found.iter().map(|(_, (time, _))| *time as i64).collect();
-            assert_eq!(found, naive(limit, since), "{limit} since {since}");
+            let expected = naive(limit, since, until);
+            assert_eq!(found, expected, "{limit} since {since} until {until}");
         }
-        let odd = heads.newest_of_each(3, 0.0, 10.0, |row| row.0 as u32 % 2 == 1, series);
+        let is_odd = |row: &Number| row.0 as u32 % 2 == 1;
+        let odd = heads.newest_of_each(3, 0.0, f64::INFINITY, 10.0, is_odd, series);
         let odd: Vec<_> = odd.iter().map(|(_, (time, _))| *time).collect();
         assert_eq!(odd, [499.0, 489.0, 479.0]);
     }

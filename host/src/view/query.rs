@@ -13,9 +13,9 @@ use super::{
     journal::{Fetch, Place},
     live::LiveSignal,
     lock,
-    store::{PointHead, Points, SIGNALS, SignalHead},
+    store::{PointHead, Points, SIGNALS, SignalHead, kept_value},
 };
-use crate::{log::Offset, market::Side, signal::SignalId};
+use crate::{bars::Interval, log::Offset, market::Side, signal::SignalId};
 
 /// More would only take turns on the processor with the engine.
 const READERS: usize = 4;
@@ -31,8 +31,12 @@ pub struct SignalsQuery {
     pub strategy: Option<String>,
     /// Only of this side.
     pub side: Option<Side>,
+    /// Only those whose strength is not below this.
+    pub min_strength: Option<f64>,
     /// Only those whose timestamp, seconds since the epoch, is not below this.
     pub since: Option<f64>,
+    /// Only those whose timestamp, seconds since the epoch, is below this.
+    pub until: Option<f64>,
     /// Only those that come after this place in the list.
     pub after: Option<Cursor>,
     /// At most so many.
@@ -48,15 +52,17 @@ pub struct Page {
     pub next: Option<Cursor>,
 }
 
-/// Which values or bars of a symbol, newest first.
-#[derive(Clone, Debug)]
+/// Which points of a symbol, newest first.
+#[derive(Clone, Debug, Default)]
 pub struct PointsQuery {
     /// The symbol.
     pub symbol: String,
-    /// The strategy, or the interval; none means all.
-    pub name: Option<String>,
+    /// Of values the strategy; none means all. Bars have none.
+    pub strategy: Option<String>,
     /// Only those whose time, seconds since the epoch, is not below this.
     pub since: Option<f64>,
+    /// Only those whose time, seconds since the epoch, is below this.
+    pub until: Option<f64>,
     /// Of each series only the newest in each so many seconds of the points' own time.
     pub every_s: Option<f64>,
     /// At most so many.
@@ -197,21 +203,28 @@ impl View {
         let (Some(symbol), Some(strategy)) = (known(symbol), known(strategy)) else {
             return Ok(Page::default());
         };
-        let after = query.after.as_ref();
-        let after = after.map(|a| {
+        let after = query.after.as_ref().map(|a| {
             (
                 a.timestamp,
                 (a.partition, a.offset, a.row, &*a.strategy, a.n),
             )
         });
+        // Below all places of that instant.
+        let until = query.until.map(|until| (until, (0, 0, 0, "", 0)));
+        let below = match (after, until) {
+            (Some(after), Some(until)) if after < until => Some(after),
+            (after, until) => until.or(after),
+        };
+        let min_strength = query.min_strength.unwrap_or(f64::NEG_INFINITY);
         let mut found = heads.newest(
             query.limit + 1,
             query.since.unwrap_or(f64::NEG_INFINITY),
-            after.as_ref(),
+            below.as_ref(),
             |head| {
                 symbol.is_none_or(|symbol| head.symbol == symbol)
                     && strategy.is_none_or(|strategy| head.strategy == strategy)
                     && query.side.is_none_or(|side| head.side == side)
+                    && head.strength >= min_strength
             },
             |_, head| {
                 let strategy = &*strategies[head.strategy as usize];
@@ -265,18 +278,18 @@ impl View {
     /// # Errors
     /// Where the store cannot be read.
     pub fn values(&self, query: &PointsQuery) -> Result<Vec<Vec<u8>>, ViewError> {
-        self.points(Points::Values, query)
+        self.points(Points::Values, query.strategy.as_deref(), query)
     }
 
-    /// Lists closed bars.
+    /// Lists closed bars of an interval.
     ///
     /// # Errors
     /// Where the store cannot be read.
-    pub fn bars(&self, query: &PointsQuery) -> Result<Vec<Vec<u8>>, ViewError> {
-        self.points(Points::Bars, query)
+    pub fn bars(&self, interval: Interval, query: &PointsQuery) -> Result<Vec<Vec<u8>>, ViewError> {
+        self.points(Points::Bars(interval), Some(interval.name()), query)
     }
 
-    /// The newest values of each strategy on a symbol, by the strategies' names.
+    /// The newest values of each strategy on a symbol, by the strategies' names, however old they are.
     ///
     /// # Errors
     /// Where the store cannot be read.
@@ -290,27 +303,56 @@ impl View {
         let places = heads.last_of_each(wanted.len(), |head| {
             wanted.iter().position(|&number| number == head.series)
         });
-        self.fetch(Points::Values.table(), places.into_iter().flatten())
+        self.0.readers.with(|db| {
+            let mut fetch = Fetch::new(db, Points::Values.table());
+            let mut rows = Vec::new();
+            for (&number, place) in wanted.iter().zip(&places) {
+                let listed = match place {
+                    Some(place) => fetch.json(*place)?.map(<[u8]>::to_owned),
+                    None => None,
+                };
+                // It may have been put aside since it was found.
+                rows.extend(match listed {
+                    Some(json) => Some(json),
+                    None => kept_value(db, number)?,
+                });
+            }
+            Ok(rows)
+        })
     }
 
-    fn points(&self, points: Points, query: &PointsQuery) -> Result<Vec<Vec<u8>>, ViewError> {
+    fn points(
+        &self,
+        points: Points,
+        name: Option<&str>,
+        query: &PointsQuery,
+    ) -> Result<Vec<Vec<u8>>, ViewError> {
         let (heads, names) = {
             let index = lock(&self.0.index);
             match points {
                 Points::Values => (index.values.clone(), index.values_series.list.clone()),
-                Points::Bars => (index.bars.clone(), index.bars_series.list.clone()),
+                Points::Bars(interval) => {
+                    let heads = index.bars[interval as usize].clone();
+                    (heads, index.bars_series.list.clone())
+                }
             }
         };
-        let wanted = series(points, &names, &query.symbol, query.name.as_deref());
+        let wanted = series(points, &names, &query.symbol, name);
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
         let since = query.since.unwrap_or(f64::NEG_INFINITY);
+        let until = query.until.unwrap_or(f64::INFINITY);
         let wanted = |head: &PointHead| wanted.contains(&head.series);
         let found = match query.every_s {
-            None => heads.newest(query.limit, since, None, wanted, |seq, _| seq),
+            None => {
+                // Below all rows of that instant.
+                let below = (until, i64::MIN);
+                heads.newest(query.limit, since, Some(&below), wanted, |seq, _| seq)
+            }
             Some(seconds) => {
-                heads.newest_of_each(query.limit, since, seconds, wanted, |head| head.series)
+                let series = |head: &PointHead| head.series;
+                heads.newest_of_each(query.limit, since, until, seconds, wanted, series)
             }
         };
         self.fetch(points.table(), found.iter().map(|(place, _)| *place))
@@ -438,7 +480,7 @@ fn series(points: Points, names: &[Arc<str>], symbol: &str, name: Option<&str>) 
         let (left, right) = key.split_once('/').unwrap_or((key, ""));
         let (its_name, its_symbol) = match points {
             Points::Values => (left, right),
-            Points::Bars => (right, left),
+            Points::Bars(_) => (right, left),
         };
         its_symbol == symbol && name.is_none_or(|name| name == its_name)
     };

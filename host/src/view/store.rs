@@ -13,16 +13,17 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Limits, ViewError,
-    journal::{Head, Heads, Journal},
+    journal::{Fetch, Head, Heads, Journal, Trimmed},
     lock,
 };
 use crate::{
+    bars::Interval,
     log::{Offset, Topic},
     market::Side,
 };
 
 /// The version of the tables below.
-const SCHEMA: &str = "2";
+const SCHEMA: &str = "3";
 
 pub(super) const SIGNALS: &str = "signals";
 
@@ -33,12 +34,14 @@ const TABLES: &str = "
         PRIMARY KEY (topic, partition)) WITHOUT ROWID;
     CREATE TABLE names (kind TEXT, id INTEGER, name TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
     CREATE TABLE sessions (partition INTEGER PRIMARY KEY, state BLOB NOT NULL);
+    CREATE TABLE newest_values (series INTEGER PRIMARY KEY, json BLOB NOT NULL);
 ";
 
 /// What is known of a signal without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct SignalHead {
     pub(super) time: f64,
+    pub(super) strength: f64,
     pub(super) offset: Offset,
     /// Its own offset in `signals`.
     pub(super) position: Offset,
@@ -76,7 +79,8 @@ impl Head for PointHead {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Points {
     Values,
-    Bars,
+    /// Of one interval: each has a table of its own, so that a day is not pushed out by seconds.
+    Bars(Interval),
 }
 
 impl Points {
@@ -84,10 +88,21 @@ impl Points {
         match self {
             // A word that SQL has for itself.
             Self::Values => "indicator_values",
-            Self::Bars => "bars",
+            Self::Bars(Interval::Second) => "bars_1s",
+            Self::Bars(Interval::Minute) => "bars_1m",
+            Self::Bars(Interval::FiveMinutes) => "bars_5m",
+            Self::Bars(Interval::Hour) => "bars_1h",
+            Self::Bars(Interval::Day) => "bars_1d",
         }
     }
+
+    fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Values).chain(Interval::ALL.into_iter().map(Self::Bars))
+    }
 }
+
+/// One of something for each interval, in the order of [`Interval::ALL`].
+pub(super) type ByInterval<T> = [T; Interval::ALL.len()];
 
 /// Names by number, and numbers by name.
 #[derive(Clone, Default)]
@@ -104,7 +119,7 @@ pub(super) struct Index {
     pub(super) strategies: Names,
     pub(super) values: Heads<PointHead>,
     pub(super) values_series: Names,
-    pub(super) bars: Heads<PointHead>,
+    pub(super) bars: ByInterval<Heads<PointHead>>,
     pub(super) bars_series: Names,
     /// By partition: the oldest position of `signals` that the store speaks for.
     pub(super) floors: Vec<Offset>,
@@ -116,7 +131,8 @@ pub(super) struct Store {
     db: Connection,
     signals: Journal<SignalHead>,
     values: Journal<PointHead>,
-    bars: Journal<PointHead>,
+    newest_values: NewestValues,
+    bars: ByInterval<Journal<PointHead>>,
     symbols: Names,
     strategies: Names,
     values_series: Names,
@@ -190,7 +206,7 @@ impl Store {
             db.execute_batch("BEGIN")?;
             db.execute_batch(TABLES)?;
             Journal::<SignalHead>::create(&db, SIGNALS)?;
-            for points in [Points::Values, Points::Bars] {
+            for points in Points::all() {
                 Journal::<PointHead>::create(&db, points.table())?;
             }
             let meta = [
@@ -226,12 +242,20 @@ impl Store {
         };
         let (signals, signals_heads) = Journal::load(&db, SIGNALS)?;
         let (values, values_heads) = Journal::load(&db, Points::Values.table())?;
-        let (bars, bars_heads) = Journal::load(&db, Points::Bars.table())?;
+        let (mut bars, mut bars_heads) = (Vec::new(), ByInterval::default());
+        for (interval, heads) in Interval::ALL.into_iter().zip(&mut bars_heads) {
+            let (journal, loaded) = Journal::load(&db, Points::Bars(interval).table())?;
+            bars.push(journal);
+            *heads = loaded;
+        }
         let store = Self {
             path: path.to_owned(),
             signals,
             values,
-            bars,
+            newest_values: NewestValues::of(&values_heads),
+            bars: bars
+                .try_into()
+                .unwrap_or_else(|_| unreachable!("one for each interval")),
             symbols: names("symbol")?,
             strategies: names("strategy")?,
             values_series: names("values")?,
@@ -310,8 +334,15 @@ impl Store {
                     self.signals.clear(&self.db, &mut index.signals)?;
                     index.floors = starts.to_vec();
                 }
-                Topic::Values => self.values.clear(&self.db, &mut index.values)?,
-                Topic::Bars => self.bars.clear(&self.db, &mut index.bars)?,
+                Topic::Values => {
+                    self.values.clear(&self.db, &mut index.values)?;
+                    self.db.execute_batch("DELETE FROM newest_values")?;
+                }
+                Topic::Bars => {
+                    for (journal, heads) in self.bars.iter_mut().zip(&mut index.bars) {
+                        journal.clear(&self.db, heads)?;
+                    }
+                }
                 _ => {
                     self.db.execute_batch("DELETE FROM sessions")?;
                 }
@@ -363,9 +394,15 @@ impl Store {
     ) -> Result<(), rusqlite::Error> {
         let (journal, names, kind) = match points {
             Points::Values => (&mut self.values, &mut self.values_series, "values"),
-            Points::Bars => (&mut self.bars, &mut self.bars_series, "bars"),
+            Points::Bars(interval) => {
+                let journal = &mut self.bars[interval as usize];
+                (journal, &mut self.bars_series, "bars")
+            }
         };
         let series = names.number(&self.db, kind, key, &mut self.names_grew)?;
+        if points == Points::Values {
+            self.newest_values.note(series, journal.end());
+        }
         journal.push(&self.db, PointHead { time, series }, json)
     }
 
@@ -403,9 +440,14 @@ impl Store {
                 index.bars.clone(),
             )
         };
-        let signals = self.signals.finish(&self.db, &signals, limits.signals)?;
-        let values = self.values.finish(&self.db, &values, limits.values)?;
-        let bars = self.bars.finish(&self.db, &bars, limits.bars)?;
+        let signals = trim(&mut self.signals, &self.db, &signals, limits.signals)?;
+        let outgrown = self.values.outgrown(&values, limits.values);
+        self.newest_values.keep(&self.db, &outgrown)?;
+        self.values.finish(&self.db, &values, &outgrown)?;
+        let mut trimmed_bars = Vec::new();
+        for (journal, heads) in self.bars.iter_mut().zip(&bars) {
+            trimmed_bars.push(trim(journal, &self.db, heads, limits.bars)?);
+        }
         let gone = signals.gone.iter().flat_map(|block| &block.heads);
         let mut floors: HashMap<u32, Offset> = HashMap::new();
         for head in gone {
@@ -422,8 +464,12 @@ impl Store {
         self.db.execute_batch("COMMIT")?;
         let mut index = lock(&self.index);
         self.signals.show(&mut index.signals, &signals);
-        self.values.show(&mut index.values, &values);
-        self.bars.show(&mut index.bars, &bars);
+        self.values.show(&mut index.values, &outgrown);
+        for ((journal, heads), trimmed) in
+            (self.bars.iter_mut().zip(&mut index.bars)).zip(&trimmed_bars)
+        {
+            journal.show(heads, trimmed);
+        }
         for (partition, floor) in floors {
             if let Some(shown) = index.floors.get_mut(partition as usize) {
                 *shown = floor;
@@ -437,6 +483,66 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Removes the oldest rows above the limit; answers them.
+fn trim<H: Head>(
+    journal: &mut Journal<H>,
+    db: &Connection,
+    heads: &Heads<H>,
+    limit: u64,
+) -> Result<Trimmed<H>, rusqlite::Error> {
+    let trimmed = journal.outgrown(heads, limit);
+    journal.finish(db, heads, &trimmed)?;
+    Ok(trimmed)
+}
+
+/// Which row of `indicator_values` is the newest of each series, by the series' number: it is kept aside when the table
+/// outgrows it, so that a quiet symbol does not lose its values to busy ones.
+#[derive(Default)]
+struct NewestValues(Vec<i64>);
+
+impl NewestValues {
+    fn of(heads: &Heads<PointHead>) -> Self {
+        let mut newest = Self::default();
+        for block in heads.blocks_from(0) {
+            for (at, head) in block.heads.iter().enumerate() {
+                newest.note(head.series, block.seq(at));
+            }
+        }
+        newest
+    }
+
+    fn note(&mut self, series: u32, seq: i64) {
+        let at = series as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, 0);
+        }
+        self.0[at] = seq;
+    }
+
+    fn keep(&self, db: &Connection, gone: &Trimmed<PointHead>) -> Result<(), rusqlite::Error> {
+        let mut fetch = Fetch::new(db, Points::Values.table());
+        for block in &gone.gone {
+            for (at, head) in block.heads.iter().enumerate() {
+                if self.0.get(head.series as usize) != Some(&block.seq(at)) {
+                    continue;
+                }
+                if let Some(json) = fetch.json(block.place(at))? {
+                    db.prepare_cached("INSERT OR REPLACE INTO newest_values VALUES (?1, ?2)")?
+                        .execute(params![head.series, json])?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The newest values of a series, where `indicator_values` no longer has them.
+pub(super) fn kept_value(db: &Connection, series: u32) -> Result<Option<Vec<u8>>, rusqlite::Error> {
+    db.prepare_cached("SELECT json FROM newest_values WHERE series = ?1")?
+        .query_row([series], |row| row.get(0))
+        .optional()
 }
 
 impl Names {

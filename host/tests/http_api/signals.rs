@@ -23,6 +23,7 @@ fn scattered(count: u64) -> Vec<Sketch> {
             symbol: ["AAPL", "MSFT", "TSLA", "X"][random(4) as usize],
             strategy: ["ma-20", "ema-20", "rsi-14"][random(3) as usize],
             side: [Side::Buy, Side::Sell][random(2) as usize],
+            strength: random(5) as f64 / 4.0,
             second: (n / 50 + random(30)) as f64 / 4.0,
             partition: random(PARTITIONS.into()) as u32,
             offset: n / 100,
@@ -84,7 +85,17 @@ async fn pages_of_any_size_and_filter_list_what_a_sorted_list_of_all_has() {
     assert_eq!(pages(&server, "/v1/signals?", 311).await, listed(&all));
     let since = START + 10.0;
     type Wanted = fn(&Sketch) -> bool;
-    let filters: [(String, Wanted); 7] = [
+    let until = START + 20.0;
+    let filters: [(String, Wanted); 12] = [
+        ("min_strength=0.5".into(), |s| s.strength >= 0.5),
+        ("min_strength=0".into(), |_| true),
+        ("min_strength=0.75&side=buy".into(), |s| {
+            s.strength >= 0.75 && s.side == Side::Buy
+        }),
+        (format!("until={until}"), |s| s.second < 20.0),
+        (format!("since={since}&until={until}"), |s| {
+            (10.0..20.0).contains(&s.second)
+        }),
         ("symbol=X".into(), |s| s.symbol == "X"),
         ("strategy=rsi-14".into(), |s| s.strategy == "rsi-14"),
         ("side=sell".into(), |s| s.side == Side::Sell),
@@ -213,6 +224,17 @@ async fn a_wrong_parameter_is_refused_by_name_value_and_rule() {
         ("limit=1001", "limit", "limit is \"1001\""),
         ("limit=ten", "limit", "limit is \"ten\""),
         ("side=hold", "side", "side is \"hold\"; use buy or sell"),
+        (
+            "min_strength=1.5",
+            "min_strength",
+            "min_strength is \"1.5\"; use a number from 0 to 1",
+        ),
+        (
+            "min_strength=NaN",
+            "min_strength",
+            "min_strength is \"NaN\"",
+        ),
+        ("until=now", "until", "until is \"now\""),
         ("since=yesterday", "since", "since is \"yesterday\""),
         ("since=NaN", "since", "since is \"NaN\""),
         ("symbol=aapl", "symbol", "symbol \"aapl\" is not one"),

@@ -2,7 +2,10 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use wigwag::log::{Append, Topic};
+use wigwag::{
+    log::{Append, Topic},
+    view::Limits,
+};
 
 use crate::{
     server::{
@@ -200,6 +203,18 @@ async fn bars_and_values_are_listed_newest_first_by_their_series() {
         ))
         .await;
     assert_eq!(numbers(&values["values"], "offset"), newest(10));
+    // What lies between two times, the second excluded: so a list goes on where the last one ended.
+    let (from, to) = (START + 40.0, START + 50.0);
+    let between: Vec<u64> = (40..50).rev().collect();
+    for list in ["bars?interval=1s", "values?strategy=ma-20"] {
+        let path = format!("/v1/symbols/AAPL/{list}&since={from}&until={to}");
+        let points = server.json(&path).await;
+        let points = &points[list.split('?').next().unwrap()];
+        assert_eq!(numbers(points, "offset"), between, "{list}");
+    }
+    let path = format!("/v1/symbols/AAPL/values?strategy=ma-20&interval=1m&until={to}");
+    let values = server.json(&path).await;
+    assert_eq!(numbers(&values["values"], "offset"), [49, 39]);
     let values = server.json("/v1/symbols/AAPL/values?limit=4").await;
     assert_eq!(numbers(&values["values"], "offset"), [299, 299, 298, 298]);
     for empty in ["/v1/symbols/TSLA/bars", "/v1/symbols/AAPL/bars?interval=1d"] {
@@ -216,6 +231,8 @@ async fn bars_and_values_are_listed_newest_first_by_their_series() {
         ),
         ("/v1/symbols/AAPL/bars?strategy=x", "`strategy`"),
         ("/v1/symbols/AAPL/values?interval=2s", "interval is \"2s\""),
+        ("/v1/symbols/AAPL/bars?until=noon", "until is \"noon\""),
+        ("/v1/symbols/AAPL/values?until=noon", "until is \"noon\""),
         ("/v1/symbols/aapl", "\"aapl\""),
         (
             "/v1/symbols/TOOLONGTOBEASYMBOL/bars",
@@ -224,4 +241,105 @@ async fn bars_and_values_are_listed_newest_first_by_their_series() {
     ] {
         refused(server.get(path), 400, wanted).await;
     }
+}
+
+/// Waits until the newest point of a list is of this offset.
+async fn newest(server: &Server, list: &str, offset: u64) {
+    let path = format!("/v1/symbols/{list}&limit=1");
+    let name = if list.contains("/bars") {
+        "bars"
+    } else {
+        "values"
+    };
+    eventually("the newest", async || {
+        let points = server.json(&path).await;
+        (points[name][0]["offset"] == offset).then_some(())
+    })
+    .await;
+}
+
+/// Appends points of a busy symbol one after the other, and waits for the last. What is read at once with the newest is
+/// never removed, so the last comes alone.
+async fn append_busy(log: &TestLog, server: &Server, list: &str, of: impl Fn(u64) -> Append) {
+    const COUNT: u64 = 10_000;
+    for first in (0..COUNT).step_by(1_000) {
+        log.append((first..first + 1_000).map(&of).collect()).await;
+    }
+    newest(server, list, COUNT - 1).await;
+    log.append(vec![of(COUNT)]).await;
+    newest(server, list, COUNT).await;
+}
+
+fn small(limits: Limits) -> Settings {
+    Settings {
+        view: limits,
+        ..Settings::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bars_of_a_second_push_out_no_longer_ones() {
+    const LONGER: [&str; 4] = ["1m", "5m", "1h", "1d"];
+    let settings = small(Limits {
+        bars: 2_000,
+        ..Limits::default()
+    });
+    let (log, _folder, server) = single(settings.clone()).await;
+    let all = |interval| (0..5).map(move |n| bar("AAPL", interval, n));
+    log.append(LONGER.into_iter().flat_map(all).collect()).await;
+    append_busy(&log, &server, "MSFT/bars?interval=1s", |n| {
+        bar("MSFT", "1s", n)
+    })
+    .await;
+    let another = tempfile::tempdir().unwrap();
+    let anew = Server::start(&log, another.path(), settings).await;
+    for server in [&server, &anew] {
+        for interval in LONGER {
+            let path = format!("/v1/symbols/AAPL/bars?interval={interval}");
+            let bars = server.json(&path).await;
+            assert_eq!(numbers(&bars["bars"], "offset"), [4, 3, 2, 1, 0]);
+        }
+        let until = START + 10.0;
+        let path = format!("/v1/symbols/MSFT/bars?interval=1s&until={until}");
+        let oldest = server.json(&path).await;
+        assert_eq!(oldest, json!({"bars": []}), "they went");
+        newest(server, "MSFT/bars?interval=1s", 10_000).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_values_of_a_quiet_symbol_outlive_those_of_busy_ones() {
+    let settings = small(Limits {
+        values: 1_000,
+        ..Limits::default()
+    });
+    let log = TestLog::new();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&log, folder.path(), settings.clone()).await;
+    post(&server, &[tick("AAPL", START, 100.0)]).await;
+    session(&server, "AAPL", 1).await;
+    let quiet = [("ma-20", 7), ("rsi-14", 7), ("ma-20", 8)];
+    let quiet = quiet.map(|(strategy, n)| value(strategy, "AAPL", n));
+    log.append(quiet.clone().into()).await;
+    append_busy(&log, &server, "MSFT/values?strategy=ma-20", |n| {
+        value("ma-20", "MSFT", n)
+    })
+    .await;
+    let indicators = async |server: &Server| {
+        let summary = server.json("/v1/symbols/AAPL").await;
+        summary["indicators"].as_array().unwrap().clone()
+    };
+    let expected =
+        [&quiet[2], &quiet[1]].map(|m| serde_json::from_slice::<Value>(&m.value).unwrap());
+    let listed = server.json("/v1/symbols/AAPL/values").await;
+    assert_eq!(listed, json!({"values": []}), "the list is bounded");
+    assert_eq!(indicators(&server).await, expected);
+    server.stop().await;
+
+    let server = Server::start(&log, folder.path(), settings).await;
+    assert_eq!(indicators(&server).await, expected, "after a restart");
+    log.append(vec![value("ma-20", "AAPL", 9)]).await;
+    newest(&server, "AAPL/values?strategy=ma-20", 9).await;
+    let offsets = numbers(&Value::Array(indicators(&server).await), "offset");
+    assert_eq!(offsets, [9, 7], "a newer one takes its place");
 }
