@@ -74,7 +74,7 @@ fn the_check_of_an_upload_holds_for_spoiled_plugins() {
 fn the_reader_of_records_holds_for_spoiled_records() {
     let good: [&[u8]; 5] = [
         br#"{"stock_symbol":"AAPL","opening_price":1.5,"closing_price":2,"high":2.5,"low":1,"volume":3,"timestamp":1700000000.25}"#,
-        br#"{"data_type":"order_book","stock_symbol":"B-1","timestamp":"2026-01-31T12:00:00Z","order_type":"buy","price":10,"quantity":0}"#,
+        br#"{"data_type":"order_book","stock_symbol":"B-1","timestamp":1769860800.5,"order_type":"buy","price":10,"quantity":0}"#,
         br#"{"data_type":"news_sentiment","stock_symbol":"A","timestamp":1,"sentiment_score":-0.5,"sentiment_magnitude":0.75}"#,
         br#"{"data_type":"market_data","stock_symbol":"A","timestamp":1,"market_cap":1e12,"pe_ratio":-3.25}"#,
         br#"{"data_type":"economic_indicator","timestamp":1,"indicator_name":"cpi\u00e9","value":-0.0}"#,

@@ -4,7 +4,7 @@
 use std::{io::Read, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
@@ -25,6 +25,10 @@ const JSON_WITHIN: Duration = Duration::from_secs(10);
 /// Definitions and tokens are small.
 const MAX_JSON_BYTES: usize = 1 << 20;
 
+/// How much of a body that is refused is still read, and for how long.
+const LINGER_BYTES: usize = 64 << 20;
+const LINGER: Duration = Duration::from_secs(2);
+
 /// Unpacking more than this would hold up the other tasks of an async thread.
 const UNPACK_HERE_BYTES: usize = 32 << 10;
 
@@ -39,16 +43,25 @@ pub(super) async fn read_body(
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
-    if announced.is_some_and(|bytes: u64| bytes > limit as u64) {
-        return Err(too_large(limit));
-    }
-    let body = timeout(within, collect(body, limit)).await.map_err(|_| {
+    let mut stream = body.into_data_stream();
+    let collected = match announced.is_some_and(|bytes: u64| bytes > limit as u64) {
+        true => Ok(None),
+        false => timeout(within, collect(&mut stream, limit)).await,
+    };
+    let collected = collected.map_err(|_| {
         let seconds = within.as_secs_f64();
         Problem::new(
             TIMEOUT,
             format!("the body did not arrive within {seconds} s"),
         )
-    })??;
+    })?;
+    let Some(body) = collected.transpose()? else {
+        // Who asks first sends nothing more.
+        if !headers.contains_key(header::EXPECT) {
+            let _ = timeout(LINGER, linger(&mut stream)).await;
+        }
+        return Err(too_large(limit));
+    };
     if !packed {
         return Ok(body);
     }
@@ -58,16 +71,32 @@ pub(super) async fn read_body(
     super::blocking(move || unpack(&body, limit)).await
 }
 
-async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let mut stream = body.into_data_stream();
+/// Lets a client send what it is sending: where the connection is closed meanwhile, the answer is lost with it.
+async fn linger(stream: &mut BodyDataStream) {
+    let mut left = LINGER_BYTES;
+    while let Some(Ok(part)) = stream.next().await {
+        match left.checked_sub(part.len()) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
+}
+
+/// The whole body; none where it is larger.
+async fn collect(stream: &mut BodyDataStream, limit: usize) -> Option<Result<Bytes, Problem>> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(part) = stream.next().await {
-        let part = part
-            .map_err(|error| Problem::new(BAD_REQUEST, format!("the body broke off: {error}")))?;
+        let part = match part {
+            Ok(part) => part,
+            Err(error) => {
+                let detail = format!("the body broke off: {error}");
+                return Some(Err(Problem::new(BAD_REQUEST, detail)));
+            }
+        };
         let read = first.as_ref().map_or(0, Bytes::len) + rest.len();
         if read + part.len() > limit {
-            return Err(too_large(limit));
+            return None;
         }
         match &first {
             None if rest.is_empty() => first = Some(part),
@@ -80,7 +109,7 @@ async fn collect(body: Body, limit: usize) -> Result<Bytes, Problem> {
         }
     }
     // Most bodies come in one part, which then needs no copy.
-    Ok(first.unwrap_or_else(|| rest.freeze()))
+    Some(Ok(first.unwrap_or_else(|| rest.freeze())))
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
