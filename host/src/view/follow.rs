@@ -76,6 +76,16 @@ pub(super) struct Follower {
     partitions: u32,
 }
 
+/// Where a view goes on in the log.
+struct Found {
+    /// For each partition of each topic.
+    starts: Vec<Start>,
+    /// What there is of these now, in the same order.
+    ends: Vec<Bounds>,
+    /// From where on bars of a second are taken, by partition.
+    seconds_from: Vec<Offset>,
+}
+
 /// The parts of a signal that are looked at; all else stays as it is.
 #[derive(Deserialize)]
 struct SignalParts<'a> {
@@ -168,7 +178,11 @@ impl Follower {
                 store
             }
         };
-        let (starts, ends, seconds_from) = self.find_starts(&mut store)?;
+        let Found {
+            starts,
+            ends,
+            seconds_from,
+        } = self.find_starts(&mut store)?;
         let mut reader = self.log.read(&starts)?;
         let positions = signal_positions(&starts);
         self.view.0.live.restart(store.signals_end(), positions);
@@ -236,12 +250,8 @@ impl Follower {
         }
     }
 
-    /// Where to go on in each partition, the ends that there are now, and by partition from where on bars of a second
-    /// are taken. A topic of which rows would be missing is begun anew.
-    fn find_starts(
-        &self,
-        store: &mut Store,
-    ) -> Result<(Vec<Start>, Vec<Bounds>, Vec<Offset>), ViewError> {
+    /// Where to go on. A topic of which rows would be missing is begun anew.
+    fn find_starts(&self, store: &mut Store) -> Result<Found, ViewError> {
         let (mut starts, mut all_bounds) = (Vec::new(), Vec::new());
         let mut seconds_from = vec![0; self.partitions as usize];
         for topic in FOLLOWED {
@@ -296,7 +306,11 @@ impl Follower {
                 offset,
             }));
         }
-        Ok((starts, all_bounds, seconds_from))
+        Ok(Found {
+            starts,
+            ends: all_bounds,
+            seconds_from,
+        })
     }
 
     fn share(&self, rows: u64) -> u64 {
