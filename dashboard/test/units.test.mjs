@@ -121,3 +121,10 @@ test('numbers have as many digits whatever they are', () => {
   assert.equal(format.short(1_234_567), '1.23 M');
   assert.equal(format.duration(0.0043), '4.3 ms');
 });
+
+test('a time of another day has its date', () => {
+  const now = Date.UTC(2026, 0, 31, 23, 59, 59) / 1000;
+  assert.equal(format.moment(now - 1, now), '23:59:58');
+  assert.equal(format.moment(now + 1, now), '2026-02-01 00:00:00');
+  assert.equal(format.moment(Date.UTC(2010, 0, 1) / 1000, now), '2010-01-01 00:00:00');
+});

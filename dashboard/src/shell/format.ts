@@ -62,6 +62,11 @@ const iso = (seconds: number) => new Date(seconds * 1000).toISOString();
 
 /** 14:03:27 */
 export const clock = (seconds: number) => iso(seconds).slice(11, 19);
+/** 14:03:27, or 2026-01-31 14:03:27 where that is not the day of `now`. */
+export function moment(seconds: number, now = Date.now() / 1000): string {
+  const day = (of: number) => iso(of).slice(0, 10);
+  return day(seconds) === day(now) ? clock(seconds) : `${day(seconds)} ${clock(seconds)}`;
+}
 /** 2026-01-31 14:03:27.123 UTC */
 export const instant = (seconds: number) => `${iso(seconds).slice(0, 23).replace('T', ' ')} UTC`;
 

@@ -3,7 +3,7 @@
 import { computed } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import type { Side, Signal } from '../api/wire';
-import { clock, price, SIDES } from '../shell/format';
+import { moment, price, SIDES } from '../shell/format';
 import { digitsFor } from '../market/symbols';
 import { symbol } from '../shell/place';
 import { strategies } from '../strategies/list';
@@ -138,8 +138,8 @@ function Row({ of }: { of: Signal }) {
   return (
     <tr data-id={of.id} class={chosen ? 'chosen' : ''} onClick={() => void explain(of.id, of)}>
       <td>
-        <button type="button" class="plain row-button" aria-expanded={chosen} aria-label={`${clock(of.timestamp)}, explain`}>
-          {clock(of.timestamp)}
+        <button type="button" class="plain row-button" aria-expanded={chosen} aria-label={`${moment(of.timestamp)}, explain`}>
+          {moment(of.timestamp)}
         </button>
       </td>
       <td>
