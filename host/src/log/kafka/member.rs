@@ -36,8 +36,8 @@ const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(100);
 const SERVE_INTERVAL: Duration = Duration::from_millis(100);
 /// The same while commits are awaited.
 const RELEASE_INTERVAL: Duration = Duration::from_millis(2);
-/// How long a partition is held back for a commit in hand. It is above the limit of a commit, and past it the
-/// successor's fence decides.
+/// How long a partition is held back for a commit in hand, from others and from our own next lease. It is above the limit of a
+/// commit, and past it the successor's fence decides: a call of the client may never return.
 const RELEASE_LIMIT: Duration = Duration::from_secs(15);
 /// A lease that was dropped is handed out again after this.
 const LEASE_BACKOFF: Duration = Duration::from_millis(100);
@@ -194,6 +194,8 @@ struct Slot {
     ours: bool,
     /// Counts the times that it became ours.
     epoch: u64,
+    /// When it last did.
+    since: Option<Instant>,
     leased: bool,
     /// A producer lives, or is being made.
     producing: bool,
@@ -203,6 +205,8 @@ struct Slot {
     orders: Option<Sender<Order>>,
     /// Not to be leased before.
     backoff: Option<Instant>,
+    /// When its last lease ended.
+    let_go: Option<Instant>,
 }
 
 struct WantedBack {
@@ -237,8 +241,7 @@ impl Ownership {
 impl State {
     /// Takes a partition that waits for a lease.
     fn lease(&mut self, now: Instant) -> Option<(u32, u64)> {
-        let waits =
-            |slot: &&mut Slot| slot.waits() && slot.backoff.is_none_or(|backoff| backoff <= now);
+        let waits = |slot: &Slot| slot.waits_until().is_some_and(|until| until <= now);
         let (partition, slot) = (0..).zip(&mut self.slots).find(|(_, slot)| waits(slot))?;
         slot.leased = true;
         Some((partition, slot.epoch))
@@ -246,11 +249,17 @@ impl State {
 
     /// When the next partition may be leased that only waits for that.
     fn next_lease(&self) -> Option<Instant> {
-        self.slots
-            .iter()
-            .filter(|slot| slot.waits())
-            .filter_map(|slot| slot.backoff)
-            .min()
+        self.slots.iter().filter_map(Slot::waits_until).min()
+    }
+
+    /// Gives the right to a partition.
+    fn own(&mut self, partition: u32, now: Instant) {
+        if let Some(slot) = self.slots.get_mut(partition as usize) {
+            slot.ours = !self.leaving;
+            slot.epoch += 1;
+            slot.since = Some(now);
+            slot.backoff = None;
+        }
     }
 
     /// Ends the right to a partition. Its producer, where one lives, goes after the step in hand.
@@ -272,8 +281,16 @@ impl State {
 }
 
 impl Slot {
-    const fn waits(&self) -> bool {
-        self.ours && !self.leased && !self.producing
+    /// From when on it may be leased, where it is ours and is not; none while its first producer is made.
+    fn waits_until(&self) -> Option<Instant> {
+        if !self.ours || self.leased {
+            return None;
+        }
+        let backoff = self.backoff.unwrap_or(self.since?);
+        match self.producing {
+            true => Some(backoff.max(self.let_go? + RELEASE_LIMIT)),
+            false => Some(backoff),
+        }
     }
 }
 
@@ -327,7 +344,9 @@ impl Hold {
         if let Some(slot) = state.slots.get_mut(self.partition as usize) {
             slot.leased = false;
             slot.orders = None;
-            slot.backoff = Some(Instant::now() + LEASE_BACKOFF);
+            let now = Instant::now();
+            slot.let_go = Some(now);
+            slot.backoff = Some(now + LEASE_BACKOFF);
         }
         drop(state);
         self.ownership.changed.notify_all();
@@ -428,13 +447,8 @@ impl ConsumerContext for Rebalances {
                 return;
             }
             let mut state = self.ownership.state();
-            let leaving = state.leaving;
             for partition in partitions {
-                if let Some(slot) = state.slots.get_mut(partition as usize) {
-                    slot.ours = !leaving;
-                    slot.epoch += 1;
-                    slot.backoff = None;
-                }
+                state.own(partition, Instant::now());
             }
         } else {
             debug!(
@@ -569,5 +583,47 @@ impl Serving {
         }
         self.give_back();
         drop(self.consumer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_that_does_not_end_holds_its_partition_back_for_a_time_only() {
+        let ownership = Arc::new(Ownership::new(2));
+        let take = |now| {
+            let (partition, epoch) = ownership.state().lease(now)?;
+            let ownership = Arc::clone(&ownership);
+            Some(Hold {
+                ownership,
+                partition,
+                epoch,
+            })
+        };
+        let now = Instant::now();
+        assert!(take(now).is_none(), "none is ours");
+        ownership.state().own(1, now);
+        let first = take(now).expect("a lease");
+        assert!(take(now).is_none(), "it is leased");
+        let hung = first.produce().expect("ours");
+        // Taken away, and back to the same member.
+        ownership.state().disown(1);
+        first.let_go();
+        assert!(first.produce().is_none(), "it is not ours");
+        ownership.state().own(1, now);
+        let soon = Instant::now() + RELEASE_LIMIT / 2;
+        assert!(take(soon).is_none(), "its producer lives");
+        let next = ownership.state().next_lease().expect("it waits");
+        let second = take(next).expect("the hung one is shut out by the next");
+        let producing = second.produce().expect("ours");
+        drop(hung);
+        assert!(
+            ownership.state().producing(1),
+            "the first is counted no more"
+        );
+        drop(producing);
+        assert!(!ownership.state().producing(1));
     }
 }
